@@ -1,0 +1,70 @@
+"""What the scripts share: flags, overrides of the config, and errors as messages."""
+
+import contextlib
+import sys
+
+from absl import app, flags, logging
+
+
+def run(main, description):
+    """Runs a script: `main({field: text})` with what `--config.FIELD=VALUE` gave.
+
+    Exit status: 0; 2 after bad input, with its message alone; 1 after a run that could not go on.
+
+    Args:
+        main: function of the overrides.
+        description: what --help says above the flags.
+    """
+    overrides = {}
+    arguments = [sys.argv[0]]
+    for argument in sys.argv[1:]:
+        name, equals, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name.startswith("config."):
+            if not equals:
+                _end(f"{argument}: write --{name}=VALUE.", 2)
+            overrides[name.removeprefix("config.")] = value
+        else:
+            arguments.append(argument)
+    if {"--help", "-h", "-help"} & set(arguments):
+        print(f"{description.strip()}\n{flags.FLAGS.module_help(sys.modules['__main__'])}")
+        return
+
+    logging.set_verbosity(logging.WARNING)  # jax and orbax tell of every file
+
+    def parse(argv):
+        try:
+            rest = flags.FLAGS(argv)[1:]
+        except flags.Error as error:
+            _end(f"{error} See --help.", 2)
+        if rest:
+            _end(f"Unexpected {' '.join(rest)!r}: every argument is a --flag=value. See --help.", 2)
+        return argv
+
+    app.run(lambda _: _guarded(main, overrides), argv=arguments, flags_parser=parse)
+
+
+@contextlib.contextmanager
+def door():
+    """Where a script looks at its input: what is found wrong there ends it with its message."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        _end(error, 2)
+
+
+def _guarded(main, overrides):
+    from jaxcv import train
+
+    try:
+        main(overrides)
+    except train.FolderRefused as error:
+        _end(error, 2)
+    except (train.NotFinite, OSError) as error:
+        _end(error, 1)
+    except KeyboardInterrupt:
+        _end("Interrupted.", 130)
+
+
+def _end(message, status):
+    print(message, file=sys.stderr, flush=True)
+    sys.exit(status)

@@ -1,0 +1,54 @@
+"""Steps that several scripts take: from a config to batches and a task, from a run to its model."""
+
+import pathlib
+
+import jax
+
+from experiments.config import from_plain, override
+from jaxcv import data, draw, tasks, train
+
+
+def open_data(config):
+    """The run's Data; what the config left to the data set (classes, size, channels) is filled in.
+
+    So the config as run says all that `predict` must know where the data set is not at hand.
+    """
+    batches = data.create(config)
+    height, width, channels = batches.example["image"].shape[1:]
+    with config.unlocked():
+        names = batches.sources[config.data.train_split].class_names
+        config.data.class_names = tuple(config.data.class_names or names)
+        config.data.channels = channels
+        if height == width:
+            config.data.image_size = height
+    return batches
+
+
+def open_run(workdir, overrides):
+    """The config of the run in a folder, with fields replaced; its seed and model are its own."""
+    config = from_plain(train.read_config(workdir))
+    override(config, overrides)
+    return config
+
+
+def trained_task(config, workdir, example, step):
+    """(task, step, variables) of a run's checkpoint; step None is the newest."""
+    task = tasks.create(config)
+    shapes = jax.eval_shape(task.init, jax.random.key(0), example)
+    step, variables = train.run_variables(workdir, shapes, step=step)
+    return task, step, variables
+
+
+def draw_curves(workdir):
+    """Pictures of the metrics of a run over its steps, one for each name, below its pictures/."""
+    rows = train.read_rows(pathlib.Path(workdir) / "metrics.jsonl")
+    for name in ("loss", "top1"):
+        if any(name in row for row in rows):
+            path = pathlib.Path(workdir) / "pictures" / f"curve_{name}.png"
+            draw.save(path, draw.curves(rows, [name], title=name))
+
+
+def show(metrics):
+    """{name: float} as lines for people."""
+    width = max(map(len, metrics), default=0)
+    return "\n".join(f"{name:<{width}}  {value:.6g}" for name, value in sorted(metrics.items()))

@@ -1,0 +1,65 @@
+"""Predicts on images: files and folders in, JSON and drawn pictures out.
+
+    python -m experiments.predict --workdir=runs/lenet --inputs=photo.jpg,folder --output=predicted
+
+The folder is one that experiments.train was given. Images are read as viewers show them and brought
+to the size and channels that the run was trained on. Writes predictions.json (a list: the file and
+what was predicted) and a picture for every image.
+"""
+
+import json
+
+from absl import flags
+
+from experiments import cli
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_INPUTS = flags.DEFINE_list("inputs", None, "Image files and folders of them.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.", required=True)
+_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; default: the newest.")
+_BATCH = 32
+
+
+def main(overrides):
+    import pathlib
+
+    import jax
+    import numpy as np
+
+    from experiments import parts
+    from jaxcv import draw, train
+    from jaxcv.data import images
+
+    output = pathlib.Path(_OUTPUT.value)
+    with cli.door():
+        config = parts.open_run(_WORKDIR.value, overrides)
+        train.setup(compilation_cache=config.compilation_cache)
+        size, channels = config.data.image_size, config.data.channels
+        files = images.find(_INPUTS.value)
+        pictures = [images.fit(images.decode(f, channels=channels), size=size) for f in files]
+        example = {"image": np.zeros((1, size, size, channels), np.uint8)}
+        task, _, variables = parts.trained_task(config, _WORKDIR.value, example, _STEP.value)
+        output.mkdir(parents=True, exist_ok=True)
+    predict = jax.jit(task.predict)
+    rows = []
+    for start in range(0, len(files), _BATCH):
+        names = files[start : start + _BATCH]
+        image = np.stack(pictures[start : start + _BATCH])
+        filled = np.pad(image, [(0, _BATCH - len(image))] + [(0, 0)] * 3)  # one shape, one program
+        predicted = predict(variables, {"image": filled})
+        predicted = {k: np.asarray(v)[: len(names)] for k, v in predicted.items()}
+        rows += [
+            {"file": name} | {k: v[i].tolist() for k, v in predicted.items()}
+            for i, name in enumerate(names)
+        ]
+        stems = [f"{start + i:04}_{pathlib.Path(name).stem}" for i, name in enumerate(names)]
+        for name, picture in task.draw({"image": image, "name": stems}, predicted, {}).items():
+            draw.save(output / name, picture)
+    for row in rows:
+        row["class_names"] = [config.data.class_names[c] for c in row["classes"]]
+    train.write_whole(output / "predictions.json", json.dumps(rows, indent=1) + "\n")
+    print(f"{len(rows)} images: {output}/predictions.json and a picture of each")
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__)

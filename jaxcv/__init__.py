@@ -1,0 +1,1 @@
+"""JAX/Flax for computer vision, from LeNet to Stable Diffusion, as pure functions."""

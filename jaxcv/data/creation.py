@@ -1,0 +1,118 @@
+"""From a config to batches."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from jaxcv.data import cache, digits, folder, pipeline, tfds
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a run reads. A batch is a dict of NumPy arrays: the source's (images uint8), "id" int32
+    [b], the index in the source, and "weight" float32 [b], 0 for padding.
+
+    Attributes:
+        train: start -> iterator of this host's batches for the steps start .. config.steps - 1.
+        evaluation: {split: () -> iterator of this host's batches, every example of the split once
+            over all hosts, the last batch filled up with weight 0}.
+        sources: {split: Source}.
+        example: a batch of one example, for its shapes and dtypes.
+    """
+
+    train: Callable
+    evaluation: Mapping
+    sources: Mapping
+    example: dict
+
+
+def create(config):
+    """The Data of a run, from its config's seed, steps, batch_size, accumulate and data.
+
+    Raises:
+        ValueError: a field is out of range, or the data set cannot be opened; the message says
+            what to do.
+    """
+    import jax
+
+    check_batch_size(config.batch_size, devices=jax.device_count(), accumulate=config.accumulate)
+    if config.seed < 0:
+        raise ValueError(f"seed must be at least 0, got {config.seed}.")
+    fields = config.data
+    splits = dict.fromkeys((fields.train_split, *fields.eval_splits))
+    sources = {split: open_split(fields, split) for split in splits}
+    source = sources[fields.train_split]
+    share = {
+        "batch_size": config.batch_size,
+        "hosts": jax.process_count(),
+        "host": jax.process_index(),
+    }
+    workers = min(os.cpu_count() or 1, 16) if fields.workers < 0 else fields.workers
+    iterate = functools.partial(pipeline.iterate, workers=workers, prefetch=fields.prefetch)
+
+    def train(start):
+        rows = functools.partial(
+            pipeline.training_rows,
+            size=source.size,
+            seed=config.seed,
+            accumulate=config.accumulate,
+            **share,
+        )
+        return iterate(source, rows, range(start, config.steps))
+
+    def evaluate(split):
+        size = sources[split].size
+        rows = functools.partial(pipeline.evaluation_rows, size=size, **share)
+        return iterate(sources[split], rows, range(-(-size // config.batch_size)))
+
+    return Data(
+        train=train,
+        evaluation={split: functools.partial(evaluate, split) for split in fields.eval_splits},
+        sources=sources,
+        example=pipeline.read(source, np.zeros(1, int), np.ones(1, np.float32)),
+    )
+
+
+def open_split(fields, split):
+    """One split of the data set that `fields` (config.data) names: -> Source.
+
+    Raises:
+        ValueError: as `create`.
+    """
+    if fields.channels not in (0, 1, 3):
+        raise ValueError(f"data.channels must be 0 (the set's own), 1 or 3, got {fields.channels}.")
+    if fields.image_size < 0:
+        raise ValueError(
+            f"data.image_size must be 0 (the set's own) or more, got {fields.image_size}."
+        )
+    form = {"image_size": fields.image_size, "channels": fields.channels}
+    match fields.name:
+        case "digits":
+            return digits.source(split, **form)
+        case "digit_scenes":
+            from jaxcv.data import digit_scenes
+
+            return digit_scenes.source(fields.scenes, split, **form)
+        case "folder":
+            opened = folder.source(fields.dir, split, **form)
+        case name:
+            directory = os.path.expanduser(fields.dir)
+            where = {"directory": directory, "download": fields.download}
+            opened = tfds.source(name, split, **where, **form)
+    return cache.cached(opened, folder=fields.cache_dir, limit=fields.cache_limit)
+
+
+def check_batch_size(batch_size, *, devices, accumulate):
+    """Raises ValueError unless every device gets the same number of examples, at least one."""
+    if accumulate < 1:
+        raise ValueError(f"accumulate must be at least 1 (micro-batches a step), got {accumulate}.")
+    parts = devices * accumulate
+    if batch_size < 1 or batch_size % parts:
+        nearest = max(round(batch_size / parts), 1) * parts
+        raise ValueError(
+            f"batch_size must be a positive multiple of devices x accumulate = {devices} x"
+            f" {accumulate} = {parts}, got {batch_size}. The nearest is {nearest}."
+        )

@@ -1,0 +1,89 @@
+"""Normalisation layers with torch's conventions: epsilon 1e-5, variances computed in two passes.
+
+Flax's own epsilon is 1e-6, and its variance E[x^2] - E[x]^2, which loses all digits where the mean
+is large. Statistics are float32 or wider whatever the dtype.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxcv.layers import device
+
+GroupNorm = functools.partial(nn.GroupNorm, epsilon=1e-5, use_fast_variance=False)
+LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
+# As torch's, without scale and bias unless asked for.
+InstanceNorm = functools.partial(
+    nn.InstanceNorm, epsilon=1e-5, use_fast_variance=False, use_scale=False, use_bias=False
+)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation, over all axes but the last: [B, ..., C] -> [B, ..., C].
+
+    In training the batch's own mean and biased variance normalise it, and the running statistics
+    move towards its mean and *unbiased* variance. Where the axis "device" is bound the batch is
+    that of all devices. Parameters: `scale`, `bias` [C]; collection `batch_stats`: `mean`, `var`.
+
+    Raises:
+        ValueError: training on one value a channel, whose variance is unknown.
+
+    Source: Ioffe, Szegedy, "Batch normalization", 2015; torch.nn.BatchNorm2d (flax's stores the
+        biased variance, and its momentum is 1 minus this one).
+    """
+
+    use_running_average: bool | None = None  # normalise by the running statistics; here or per call
+    momentum: float = 0.1  # the weight of the new value
+    epsilon: float = 1e-5
+    use_scale: bool = True
+    use_bias: bool = True
+    dtype: Any = None  # of the output, by default the widest of input and parameters
+    scale_init: Callable = nn.initializers.ones_init()
+    bias_init: Callable = nn.initializers.zeros_init()
+
+    @nn.compact
+    def __call__(self, inputs, use_running_average=None):
+        use_running_average = nn.merge_param(
+            "use_running_average", self.use_running_average, use_running_average
+        )
+        shape = inputs.shape[-1:]
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape)
+        scale = self.param("scale", self.scale_init, shape) if self.use_scale else None
+        bias = self.param("bias", self.bias_init, shape) if self.use_bias else None
+
+        wide = inputs.astype(jnp.promote_types(inputs.dtype, jnp.float32))
+        if use_running_average:
+            mean, var = running_mean.value, running_var.value
+        else:
+            mean, var, unbiased = _batch_statistics(wide)
+            if not self.is_initializing():
+                for running, new in ((running_mean, mean), (running_var, unbiased)):
+                    running.value += self.momentum * (new - running.value)
+
+        multiplier = jax.lax.rsqrt(var + self.epsilon)
+        if scale is not None:
+            multiplier *= scale
+        output = (wide - mean) * multiplier
+        if bias is not None:
+            output += bias
+        dtype = nn.dtypes.canonicalize_dtype(inputs, scale, bias, dtype=self.dtype)
+        return output.astype(dtype)
+
+
+def _batch_statistics(inputs):
+    """Mean, biased and unbiased variance of each channel over all devices' batch: [C] each."""
+    axes = tuple(range(inputs.ndim - 1))
+    count = inputs.size // inputs.shape[-1] * device.device_count()
+    if count < 2:
+        raise ValueError(
+            f"inputs {list(inputs.shape)} have one value a channel: no variance to train on. Use a"
+            " larger batch, or use_running_average=True."
+        )
+    mean = device.device_mean(inputs.mean(axes))
+    var = device.device_mean(jnp.square(inputs - mean).mean(axes))
+    return mean, var, var * (count / (count - 1))

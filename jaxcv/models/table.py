@@ -1,0 +1,56 @@
+"""Which file holds which architecture, and how a name becomes a module."""
+
+import dataclasses
+import difflib
+import fnmatch
+import importlib
+
+# Name -> file beside this one, imported on first use: listing names loads no architecture.
+_FILES = {
+    "lenet5": "lenet",
+    "lenet5_1998": "lenet",
+    "resnet20": "resnet_cifar",
+    "resnet32": "resnet_cifar",
+    "resnet44": "resnet_cifar",
+    "resnet56": "resnet_cifar",
+    "resnet110": "resnet_cifar",
+}
+
+
+def available(pattern="*"):
+    """Names that `create` knows, in the table's order: those that match the shell-style pattern."""
+    return [name for name in _FILES if fnmatch.fnmatchcase(name, pattern)]
+
+
+def create(name, **overrides):
+    """The linen module of an architecture: its published settings, some attributes replaced.
+
+    Args:
+        name: one of `available()`.
+        **overrides: attributes of the module (`num_classes`, `dtype`, ...) and their values.
+
+    Returns:
+        A module for `init(key, image)` and `apply(variables, image, train=False)`. The latter
+        returns a dict: `logits`, `stages` (feature maps by name) and what the architecture has
+        besides.
+
+    Raises:
+        ValueError: the name is unknown, or an override is no attribute of the module.
+    """
+    if name not in _FILES:
+        near = difflib.get_close_matches(name, _FILES) or list(_FILES)
+        raise ValueError(
+            f"name: there is no model {name!r}. Nearest: {', '.join(near)}."
+            " models.available() lists all."
+        )
+    file = importlib.import_module(f"jaxcv.models.{_FILES[name]}")
+    variant = file.VARIANTS[name]
+    # parent and name belong to linen, which adds them to every module.
+    fields = dataclasses.fields(variant.func)
+    attributes = [field.name for field in fields if field.name not in ("parent", "name")]
+    for override in overrides:
+        if override not in attributes:
+            raise ValueError(
+                f"{override}: no attribute of model {name}, which has {', '.join(attributes)}."
+            )
+    return variant(**overrides)

@@ -1,0 +1,143 @@
+"""Image classification: one class for each image, by softmax cross-entropy."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcv import draw, layers, losses, metrics, models
+from jaxcv.data import augment
+from jaxcv.train import Task
+
+_NAMED = 5  # classes that a prediction names
+
+
+def create(config):
+    """The Task of a classification run.
+
+    Batches hold `image` [B, H, W, C], uint8 or float 0..1, and `label` [B] int. Reads
+    `config.model`, `config.dtype`, `config.remat`, `config.augment`, `config.label_smoothing` and
+    of `config.data` `class_names`, `mean` and `std`. Metrics are those of
+    `metrics.classification_scores`, and `loss`, without smoothing. Predictions are `classes` and
+    `probabilities`, [B, 5] (or as many as there are classes), the most probable first.
+
+    Raises:
+        ValueError: an unknown model, an attribute it does not have, fewer classes than names,
+            or a field out of range.
+    """
+    model, num_classes = _model(config)
+    augmented = augment.create(config.augment)
+    smoothing = config.label_smoothing
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"label_smoothing must be in [0, 1], got {smoothing}.")
+    normalised = functools.partial(augment.normalize, mean=config.data.mean, std=config.data.std)
+
+    def logits_of(variables, image):
+        image = normalised(augment.as_float(image))
+        return model.apply(variables, image, train=False)["logits"].astype(jnp.float32)
+
+    def init(key, batch):
+        return model.init(key, normalised(augment.as_float(batch["image"])))
+
+    def loss(variables, batch, key):
+        augment_key, dropout_key = jax.random.split(key)
+        keys = layers.example_keys(augment_key, len(batch["image"]))
+        batch = augmented(keys, batch)
+        outputs, collections = model.apply(
+            variables,
+            normalised(batch["image"]),
+            train=True,
+            rngs={"dropout": dropout_key},
+            mutable=[name for name in variables if name != "params"],
+        )
+        logits, weight = outputs["logits"].astype(jnp.float32), batch["weight"]
+        values = losses.cross_entropy(logits, batch["label"], label_smoothing=smoothing)
+        right = logits.argmax(-1) == batch["label"]
+        terms = {"cross_entropy": ((values * weight).sum(), weight.sum())}
+        return terms, (collections, {"top1": ((right * weight).sum(), weight.sum())})
+
+    def measure(variables, batch):
+        logits, weight = logits_of(variables, batch["image"]), batch["weight"]
+        values = losses.cross_entropy(logits, batch["label"])
+        sums = metrics.classification_sums(logits, batch["label"], weight=weight)
+        return sums | {"loss": (values * weight).sum()}, {}
+
+    def summarise(sums, records):
+        del records
+        scores = metrics.classification_scores(
+            {name: total for name, total in sums.items() if name != "loss"}
+        )
+        return {"loss": float(sums["loss"] / np.maximum(scores["count"], 1))} | scores
+
+    def predict(variables, inputs):
+        probabilities = jax.nn.softmax(logits_of(variables, inputs["image"]))
+        best, classes = jax.lax.top_k(probabilities, min(_NAMED, num_classes))
+        return {"classes": classes, "probabilities": best}
+
+    return Task(
+        init=init,
+        losses={"classifier": loss},
+        measure=measure,
+        summarise=summarise,
+        predict=predict,
+        draw=functools.partial(_draw, class_names=config.data.class_names),
+    )
+
+
+def _model(config):
+    """(module, number of classes)."""
+    names = config.data.class_names
+    num_classes = config.model.num_classes or len(names)
+    if num_classes < max(len(names), 1):
+        raise ValueError(
+            f"model.num_classes is {num_classes}, but the data has {len(names)} classes. Leave it"
+            " None to take the data's."
+        )
+    attributes = {k: v for k, v in config.model.items() if k not in ("name", "num_classes")}
+    attributes |= {"remat": True} if config.remat else {}
+    model = models.create(
+        config.model.name,
+        num_classes=num_classes,
+        dtype=_dtype(config.dtype),
+        **attributes,
+    )
+    return model, num_classes
+
+
+def _dtype(name):
+    known = ("float32", "bfloat16", "float16")
+    if name not in known:
+        raise ValueError(f"dtype is {name!r}, expected one of {', '.join(known)}.")
+    return jnp.dtype(name)
+
+
+def _draw(inputs, predictions, sums, *, class_names):
+    """Images that have a name: each beside its bars. Others: one sheet; the confusion matrix."""
+
+    def name(label):
+        return class_names[label] if label < len(class_names) else str(label)
+
+    images, classes, probabilities = (
+        inputs["image"],
+        predictions["classes"],
+        predictions["probabilities"],
+    )
+    if "name" in inputs:
+        return {
+            f"{file}.png": draw.bars(image, values, [name(c) for c in labels])
+            for file, image, values, labels in zip(inputs["name"], images, probabilities, classes)
+        }
+    captions = [f"{name(c[0])} {p[0]:.0%}" for c, p in zip(classes, probabilities)]
+    correct = None
+    if "label" in inputs:
+        correct = (classes[:, 0] == inputs["label"]).tolist()
+        captions = [
+            caption if right else f"{caption} ({name(label)})"
+            for caption, right, label in zip(captions, correct, inputs["label"])
+        ]
+    pictures = {"predictions.png": draw.grid(images, captions=captions, correct=correct)}
+    if "confusion" in sums:
+        names = [name(label) for label in range(len(sums["confusion"]))]
+        pictures["confusion.png"] = draw.confusion_matrix(sums["confusion"], names)
+    return pictures

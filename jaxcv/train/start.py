@@ -1,0 +1,127 @@
+"""What a run starts from: new variables, or those of another run."""
+
+import pathlib
+import re
+
+import jax
+
+from jaxcv.train import checkpoints, folder, optimizers, schedules
+from jaxcv.train import state as states
+
+
+def check(task, config, workdir, example):
+    """Raises ValueError if `loop` would refuse to start; compiles and writes nothing.
+
+    Returns the variables' shapes: {"params": ..., other collections} of jax.ShapeDtypeStruct.
+    """
+    for field, least in (("steps", 1), ("checkpoint_keep", 1), ("log_every", 0), ("eval_every", 0),
+                         ("checkpoint_every", 0), ("pictures", 0), ("profile_steps", 1)):
+        if config[field] < least:
+            raise ValueError(f"{field} must be at least {least}, got {config[field]}.")
+    if not 0 <= config.ema < 1:
+        raise ValueError(f"ema must be at least 0 and below 1, got {config.ema}.")
+    name, mode = config.best
+    if mode not in ("max", "min") or (name and name.split("/")[0] not in config.data.eval_splits):
+        raise ValueError(
+            f'best must be ("split/name", "max" or "min") with one of the splits'
+            f" {', '.join(config.data.eval_splits)}, got {config.best!r}."
+        )
+    shapes = jax.eval_shape(task.init, jax.random.key(0), example)
+    rate, momentum = schedules.create(config.schedule, steps=config.steps)
+    for player in task.losses:
+        owned = states.owned(shapes["params"], player, task.losses)
+        optimizers.create(config.optimizer, rate, owned, momentum=momentum)
+    folder.check(workdir, config)
+    return shapes
+
+
+def initial_variables(task, example, *, seed, init_from="", include=(), exclude=(), say=print):
+    """Variables before the first step: {"params": ..., other collections}.
+
+    Args:
+        task: a Task.
+        example: a batch of one.
+        seed: int, of the new initialisation.
+        init_from: a run's folder whose newest checkpoint gives variables; "" for none.
+        include: patterns (whole "/"-joined paths, the collection left out: "conv1/.*") of the
+            variables that come from there; empty: all.
+        exclude: patterns of those that stay new.
+        say: function of a message for people.
+
+    Raises:
+        FileNotFoundError: no checkpoint there.
+        ValueError: a pattern that matches nothing, a variable that is not there or has another
+            shape.
+    """
+    shapes = jax.eval_shape(task.init, jax.random.key(0), example)
+    taken = {}
+    if init_from:
+        taken = _taken(states.named(shapes), init_from, include, exclude)
+        total = len(states.named(shapes))
+        say(f"{len(taken)} of {total} variables from {init_from}, {total - len(taken)} new.")
+    fresh = task.init(jax.random.key(seed), example)
+    return states.from_named(fresh, states.named(fresh) | taken, origin=init_from)
+
+
+def run_variables(workdir, shapes, *, step=None):
+    """(step, variables) that a run's checkpoint evaluates: its moving average if it kept one.
+
+    Args:
+        workdir: the run's folder.
+        shapes: what is expected, as `jax.eval_shape(task.init, ...)` gives it.
+        step: of the checkpoint; None: the newest.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: it is damaged, or of another model.
+    """
+    step, arrays = _evaluated(workdir, step)
+    return step, states.from_named(
+        shapes, arrays, origin=f"The checkpoint of step {step} in {workdir}"
+    )
+
+
+def _evaluated(workdir, step=None):
+    path = pathlib.Path(workdir) / "checkpoints"
+    try:
+        step, arrays, _ = checkpoints.read(path, step)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # what a damaged file raises has no common type
+        raise ValueError(
+            f"The checkpoint of step {step or 'the newest'} in {path} is damaged: {error}"
+            f" There is: {', '.join(map(str, checkpoints.steps(path)))}."
+        ) from error
+    kind = "ema/" if any(name.startswith("ema/") for name in arrays) else "variables/"
+    return step, {n.removeprefix(kind): a for n, a in arrays.items() if n.startswith(kind)}
+
+
+def _taken(wanted, init_from, include, exclude):
+    """{name: array} of the wanted variables that the patterns take from a run."""
+    paths = {name: name.partition("/")[2] for name in wanted}  # without the collection
+    for pattern in (*include, *exclude):
+        if not any(re.fullmatch(pattern, path) for path in paths.values()):
+            raise ValueError(
+                f"init_include and init_exclude: {pattern!r} matches none of the model's variables:"
+                f" {', '.join(list(paths.values())[:5])}, ..."
+            )
+    _, there = _evaluated(init_from)
+    taken, problems = {}, []
+    for name, path in paths.items():
+        if include and not any(re.fullmatch(pattern, path) for pattern in include):
+            continue
+        if any(re.fullmatch(pattern, path) for pattern in exclude):
+            continue
+        if name not in there:
+            problems.append(f"{path} is not there")
+        elif there[name].shape != wanted[name].shape:
+            shapes = f"{list(there[name].shape)} there, {list(wanted[name].shape)} here"
+            problems.append(f"{path} is {shapes}")
+        else:
+            taken[name] = there[name]
+    if problems:
+        raise ValueError(
+            f"init_from={init_from} does not fit the model: {'; '.join(problems[:5])}"
+            f"{'; ...' * (len(problems) > 5)}. Leave these new with init_exclude."
+        )
+    return taken

@@ -1,0 +1,106 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.scipy.ndimage import map_coordinates
+
+from jaxcv.data import augment
+from jaxcv.data.augment import elastic
+
+SIZE = 48
+
+
+def make_example():
+    y, x = np.indices((SIZE, SIZE), dtype=np.float32) + 0.5
+    mask = (x > 12) & (x < 34) & (y > 16) & (y < 30)
+    return {
+        "image": jnp.array(np.stack([x, y], axis=-1) / SIZE),
+        "boxes": jnp.array([[12.0, 16, 34, 30]]),
+        "valid": jnp.array([True]),
+        "masks": jnp.array(mask)[None],
+        "segments": jnp.array(mask, jnp.int32),
+        "keypoints": jnp.array([[[12.0, 16, 2], [34, 16, 2], [23, 23, 1]]]),
+    }
+
+
+def test_no_displacement_returns_every_entry():
+    example = make_example()
+    bend = jax.jit(lambda key: augment.elastic_deformation(key, example, sigma=0.0))
+    got = bend(jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, got, example)
+
+
+def test_displacement_passes_through_the_grid_and_is_smooth_between():
+    vectors = jax.random.normal(jax.random.key(0), (3, 3, 2))
+    nodes = jnp.stack(jnp.meshgrid(jnp.array([0.0, 4, 8]), jnp.array([0.0, 3, 6])), axis=-1)
+    got = elastic._displacement(vectors, nodes, (6, 8))
+    np.testing.assert_allclose(got, vectors, atol=1e-6)
+    # Half-way between the first two of three nodes the kernel's weights are 9, 9, -1 (over 17
+    # where the fourth, -1, lies outside).
+    middle = elastic._displacement(vectors, jnp.array([2.0, 0]), (6, 8))
+    want = (9 * vectors[0, 0] + 9 * vectors[0, 1] - vectors[0, 2]) / 17
+    np.testing.assert_allclose(middle, want, atol=1e-6)
+
+
+def test_displacements_have_the_deviation_asked_for():
+    example = {"image": make_example()["image"]}
+
+    def shift_of_middle(key):
+        bent = augment.elastic_deformation(key, example, sigma=2.0)
+        return SIZE * bent["image"][24, 24] - 24.5
+
+    # At the middle node (a pixel's corner, so nearly): 2 pixels in x and in y.
+    shifts = jax.jit(jax.vmap(shift_of_middle))(jax.random.split(jax.random.key(0), 300))
+    np.testing.assert_allclose(shifts.std(0), [2, 2], rtol=0.15)
+
+
+def test_everything_stays_together_under_20_deformations():
+    example = make_example()
+
+    def draw(key):
+        return augment.elastic_deformation(key, example, sigma=2.4)  # a tenth of the spacing
+
+    bent = jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(3), 20))
+    assert bent["valid"].all()
+    for index in range(20):
+        one = jax.tree.map(lambda leaf, index=index: np.asarray(leaf[index]), bent)
+        np.testing.assert_array_equal(one["segments"] == 1, one["masks"][0])
+        places = one["keypoints"][0]
+        np.testing.assert_array_equal(places[:, 2], [2, 2, 1])
+        # Between pixels the displacement is curved, hence not 1e-3 as for affine maps.
+        shown = [map_coordinates(one["image"][..., c], places.T[1::-1] - 0.5, 1) for c in (0, 1)]
+        want = np.asarray(example["keypoints"][0, :, :2])
+        np.testing.assert_allclose(SIZE * np.stack(shown, -1), want, atol=0.02)
+        rows, columns = np.nonzero(one["masks"][0])
+        around = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        np.testing.assert_allclose(one["boxes"][0], around, atol=1.6)
+
+
+def test_a_point_that_the_fold_swallows_is_absent_and_its_box_not_valid():
+    example = make_example()
+
+    def draw(key):
+        return augment.elastic_deformation(key, example, sigma=24.0)
+
+    bent = jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(0), 20))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(bent))
+    assert not bent["valid"].all()
+    assert not bent["boxes"][~bent["valid"]].any()
+    assert (bent["keypoints"][..., 2] == 0).any()
+
+
+def test_gradient_with_respect_to_the_image_is_finite():
+    image = make_example()["image"]
+
+    def total(image):
+        bent = augment.elastic_deformation(jax.random.key(0), {"image": image}, sigma=3.0)
+        return (bent["image"] ** 2).sum()
+
+    assert np.isfinite(jax.jit(jax.grad(total))(image)).all()
+
+
+def test_bad_options_are_named():
+    with pytest.raises(ValueError, match="sigma must be at least 0, got -1"):
+        augment.elastic_deformation(jax.random.key(0), make_example(), sigma=-1)
+    with pytest.raises(ValueError, match="grid must be at least 2, got 1"):
+        augment.elastic_deformation(jax.random.key(0), make_example(), grid=1)
