@@ -1,6 +1,7 @@
 """Configs from files: found, overridden, checked; the same for scripts and notebooks."""
 
 import ast
+import copy
 import difflib
 import importlib.util
 import pathlib
@@ -45,7 +46,10 @@ def override(config, given):
         if name in known:
             parent, _, leaf = name.rpartition(".")
             section = _section(config, parent)
-            section[leaf] = _value(name, value, section.get_type(leaf), section[leaf])
+            if _literal(value) is None and _may_be_none(section, leaf):
+                section[leaf] = None
+            else:
+                section[leaf] = _value(name, value, section.get_type(leaf), section[leaf])
         elif name.startswith("model.") and name.count(".") == 1:
             # The model's own attributes: its module knows which there are, and says so.
             with config.unlocked():
@@ -102,6 +106,12 @@ def _section(config, dotted):
     return config
 
 
+def _may_be_none(section, leaf):
+    probe = copy.deepcopy(section)
+    probe[leaf] = None
+    return probe.get_type(leaf) is not type(None)  # a placeholder keeps its type
+
+
 def _value(name, value, kind, current):
     """`value` as `kind`, converted from text where it is text."""
     read = _literal(value) if kind is not str else value
@@ -110,7 +120,7 @@ def _value(name, value, kind, current):
     if kind is tuple:
         read = _tuple(value, read, current)
     fits = isinstance(read, kind) and (kind is bool or not isinstance(read, bool))
-    if kind is type(None) or fits or (read is None and current is None):
+    if fits:
         return read
     shown = {int: "an integer, as 100", float: "a number, as 0.1", bool: "true or false"}
     raise ValueError(

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import multiprocessing
 import os
+import threading
 import weakref
 from collections.abc import Callable
 
@@ -139,6 +140,12 @@ class _Remote:
 def _start_worker(batches):
     global _batches  # of this worker process
     _batches = cloudpickle.loads(batches)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    multiprocessing.parent_process().join()  # a killed parent tells nobody
+    os._exit(1)
 
 
 def _read_in_worker(place):
