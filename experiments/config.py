@@ -120,7 +120,7 @@ def _value(name, value, kind, current):
     if kind is tuple:
         read = _tuple(value, read, current)
     fits = isinstance(read, kind) and (kind is bool or not isinstance(read, bool))
-    if fits:
+    if kind is type(None) or fits:  # a field of config.json that is None has no type
         return read
     shown = {int: "an integer, as 100", float: "a number, as 0.1", bool: "true or false"}
     raise ValueError(

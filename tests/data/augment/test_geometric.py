@@ -241,20 +241,16 @@ def test_random_resized_crop_keeps_to_its_ranges():
     assert 1.25 < ratio.max() < 4 / 3 + 1e-3
 
 
-def test_random_resized_crop_of_everything_is_the_image():
-    image = small_image(8, 8)
-    got = augment.random_resized_crop(
-        jax.random.key(0), {"image": image}, scale=(1.0, 1.0), ratio=(1.0, 1.0)
+@pytest.mark.parametrize(("size", "left"), [((8, 8), 0), ((4, 12), 4)])
+def test_random_resized_crop_is_the_image_or_falls_back_to_its_middle(size, left):
+    # The whole area as a square: fits a square image, and in no attempt the other.
+    image = small_image(*size)
+    side = size[0]
+    crop = functools.partial(
+        augment.random_resized_crop, size=(side, side), scale=(1.0, 1.0), ratio=(1.0, 1.0)
     )
-    assert_equal(got["image"], image)
-
-
-def test_random_resized_crop_falls_back_to_the_centre():
-    image = small_image(4, 12)
-    got = augment.random_resized_crop(
-        jax.random.key(0), {"image": image}, size=(4, 4), scale=(1.0, 1.0), ratio=(1.0, 1.0)
-    )
-    assert_equal(got["image"], image[:, 4:8])
+    got = jax.jit(crop)(jax.random.key(0), {"image": image})
+    assert_equal(got["image"], image[:, left : left + side])
 
 
 def test_gradient_through_a_sampling_is_finite():
