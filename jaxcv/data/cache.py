@@ -13,6 +13,7 @@ import os
 import pathlib
 import re
 import time
+import uuid
 import zlib
 
 import numpy as np
@@ -134,8 +135,8 @@ def _save(base, arrays):
 
 
 def _replace(path, write):
-    """Writes a file under a name of this process's own, then gives it its name in one step."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    """Writes a file under a name that nobody else uses, then gives it its name in one step."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "wb") as file:
             write(file)

@@ -42,6 +42,10 @@ def create(config):
     if config.seed < 0:
         raise ValueError(f"seed must be at least 0, got {config.seed}.")
     fields = config.data
+    if fields.workers < 0:
+        raise ValueError(f"data.workers must be 0 (threads) or more, got {fields.workers}.")
+    if fields.prefetch < 1:
+        raise ValueError(f"data.prefetch must be at least 1, got {fields.prefetch}.")
     splits = dict.fromkeys((fields.train_split, *fields.eval_splits))
     sources = {split: open_split(fields, split) for split in splits}
     source = sources[fields.train_split]
@@ -50,8 +54,7 @@ def create(config):
         "hosts": jax.process_count(),
         "host": jax.process_index(),
     }
-    workers = min(os.cpu_count() or 1, 16) if fields.workers < 0 else fields.workers
-    iterate = functools.partial(pipeline.iterate, workers=workers, prefetch=fields.prefetch)
+    ahead = {"workers": fields.workers, "prefetch": fields.prefetch}
 
     def train(start):
         rows = functools.partial(
@@ -61,12 +64,14 @@ def create(config):
             accumulate=config.accumulate,
             **share,
         )
-        return iterate(source, rows, range(start, config.steps))
+        return pipeline.iterate(source, rows, range(start, config.steps), **ahead)
 
     def evaluate(split):
         size = sources[split].size
         rows = functools.partial(pipeline.evaluation_rows, size=size, **share)
-        return iterate(sources[split], rows, range(-(-size // config.batch_size)))
+        return pipeline.iterate(
+            sources[split], rows, range(-(-size // config.batch_size)), **ahead
+        )
 
     return Data(
         train=train,

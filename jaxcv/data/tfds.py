@@ -170,8 +170,7 @@ def _how_to_build(name, directory, builder):
         "The one command that builds it:",
         f'  python -c "import tensorflow_datasets as tfds; tfds.builder({name!r}{where},'
         " file_format='array_record').download_and_prepare()\"",
-        "Most builders of images want two more packages for that one step:"
-        " pip install tensorflow importlib_resources",
+        "Most builders of images want TensorFlow for that one step: pip install tensorflow",
     ]
     if by_hand := builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         lines.append(
