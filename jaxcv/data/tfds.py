@@ -52,9 +52,10 @@ def source(name, split, *, directory="", download=False, image_size=0, channels=
         size = builder.info.splits[split].num_examples
         records = builder.as_data_source(split=split, decoders=encoded) if size else ()
     except ValueError as error:
-        raise ValueError(_split_message(name, split, builder, error)) from error
+        problem = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(_split_message(name, split, builder, problem)) from error
     if not size:
-        raise ValueError(_split_message(name, split, builder, "It holds no examples."))
+        raise ValueError(_split_message(name, split, builder, "it holds no examples"))
     example_name = functools.partial(_example_name, records, f"{name}/{split}")
     return Source(
         name=name,
@@ -182,7 +183,7 @@ def _how_to_build(name, directory, builder):
 def _split_message(name, split, builder, problem):
     have = ", ".join(f"{key} ({info.num_examples:,})" for key, info in builder.info.splits.items())
     return (
-        f"data split {split!r} of {name}: {problem} The splits there are: {have};"
+        f"{name} has no split {split!r} ({problem}). The splits are: {have};"
         " parts of them are written train[:90%] or train[1000:2000]."
     )
 

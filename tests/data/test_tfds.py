@@ -38,6 +38,18 @@ class Ramps(tensorflow_datasets.core.GeneratorBasedBuilder):
             yield i, {"image": file, "label": i % 2}
 
 
+class Pairs(Ramps):
+    """A set without labels."""
+
+    def _info(self):
+        number = tensorflow_datasets.features.Scalar(np.int64)
+        features = tensorflow_datasets.features.FeaturesDict({"left": number, "right": number})
+        return tensorflow_datasets.core.DatasetInfo(builder=self, features=features)
+
+    def _generate_examples(self):
+        yield 0, {"left": 1, "right": 2}
+
+
 class Unreachable(Ramps):
     """A set whose files are out of reach."""
 
@@ -77,9 +89,14 @@ def test_images_of_different_sizes_need_a_size(ramps):
         tfds.source("ramps", "train", directory=ramps)
 
 
+def test_a_set_without_labels_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"features image and label.*pairs has left, right"):
+        tfds.source("pairs", "train", directory=str(tmp_path), download=True)
+
+
 @pytest.mark.parametrize("split", ["tain", "train[:9x%]", "train[:70]", "train[3:3]"])
 def test_a_wrong_split_is_named_with_those_there_are(ramps, split):
-    with pytest.raises(ValueError, match=rf"split '{re.escape(split)}' of ramps.*: train \(5\)"):
+    with pytest.raises(ValueError, match=rf"ramps has no split '{re.escape(split)}'.*: train \(5\)"):
         tfds.source("ramps", split, directory=ramps, image_size=4)
 
 
