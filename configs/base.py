@@ -85,8 +85,8 @@ def _data():
     data.std = (1.0,)  # divides the image after that
     data.cache_dir = ""  # folder of decoded sets; "": $JAXCV_CACHE or ~/.cache/jaxcv
     data.cache_limit = 2 * 2**30  # bytes up to which a set is decoded once and kept in memory
-    data.workers = 4  # processes that read a set that is streamed; 0: threads of this one
-    data.prefetch = 2  # batches read ahead, by each worker
+    data.workers = 0  # processes that read a set that is streamed; 0: threads of this one
+    data.prefetch = 4  # batches read ahead
 
     scenes = data.scenes = ConfigDict()  # digit_scenes: how hard; lengths in pixels
     scenes.seed = 0  # of the scenes; the run's own seed does not change them

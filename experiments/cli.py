@@ -6,7 +6,7 @@ import sys
 from absl import app, flags, logging
 
 
-def run(main, description):
+def run(main, description, *, required):
     """Runs a script: `main({field: text})` with what `--config.FIELD=VALUE` gave.
 
     Exit status: 0; 2 after bad input, with its message alone; 1 after a run that could not go on.
@@ -14,6 +14,7 @@ def run(main, description):
     Args:
         main: function of the overrides.
         description: what --help says above the flags.
+        required: names of the flags that must be given.
     """
     overrides = {}
     arguments = [sys.argv[0]]
@@ -26,7 +27,8 @@ def run(main, description):
         else:
             arguments.append(argument)
     if {"--help", "-h", "-help"} & set(arguments):
-        print(f"{description.strip()}\n{flags.FLAGS.module_help(sys.modules['__main__'])}")
+        own = flags.FLAGS.module_help(sys.modules["__main__"]).split("\n", 2)[2]  # without a title
+        print(f"{description.strip()}\n\nFlags:\n{own}")
         return
 
     logging.set_verbosity(logging.WARNING)  # jax and orbax tell of every file
@@ -38,8 +40,12 @@ def run(main, description):
             _end(f"{error} See --help.", 2)
         if rest:
             _end(f"Unexpected {' '.join(rest)!r}: every argument is a --flag=value. See --help.", 2)
+        missing = [f"--{name}" for name in required if not flags.FLAGS[name].value]
+        if missing:
+            _end(f"{' and '.join(missing)} must be given. See --help.", 2)
         return argv
 
+    flags.FLAGS.set_gnu_getopt()  # flags behind a stray argument are still read
     app.run(lambda _: _guarded(main, overrides), argv=arguments, flags_parser=parse)
 
 

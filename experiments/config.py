@@ -5,9 +5,11 @@ import copy
 import difflib
 import importlib.util
 import pathlib
-import sys
+import shlex
 
 from ml_collections import ConfigDict
+
+from configs import base
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -31,7 +33,7 @@ def load_config(path, **overrides):
     override(config, given)
     words = [f"--config={path}"] + [f"--config.{name}={_text(v)}" for name, v in given.items()]
     with config.unlocked():
-        config.command = " ".join(words)
+        config.command = shlex.join(words)
     return config
 
 
@@ -62,26 +64,28 @@ def override(config, given):
 
 
 def from_plain(tree):
-    """The config that config.json holds, lists as tuples again; a locked ConfigDict."""
+    """The config that config.json holds, typed as configs/base.py is; a locked ConfigDict.
+
+    Raises:
+        ValueError: a field that base does not have, or of another type: another version's run.
+    """
 
     def convert(value):
-        if isinstance(value, dict):
-            return {name: convert(v) for name, v in value.items()}
         return tuple(map(convert, value)) if isinstance(value, list) else value
 
-    return ConfigDict(convert(tree), type_safe=False).lock()
+    config = base.get_config(task=tree["task"]).lock()
+    override(config, {name: convert(value) for name, value in _flat(tree).items()})
+    return config
 
 
 def _from_file(path):
     name, _, variant = path.partition(":")
     file = next((f for f in (pathlib.Path(name), _ROOT / name) if f.is_file()), None)
-    if file is None:
+    if file is None or file.suffix != ".py":
         known = [str(f.relative_to(_ROOT)) for f in sorted(_ROOT.glob("configs/*/*.py"))]
         known = [f for f in known if not f.endswith("__init__.py")]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known
         raise ValueError(f"There is no config file {name!r}. Nearest: {', '.join(near)}.")
-    if str(_ROOT) not in sys.path:
-        sys.path.insert(0, str(_ROOT))  # for the file's own `from configs import base`
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -114,29 +118,33 @@ def _may_be_none(section, leaf):
 
 def _value(name, value, kind, current):
     """`value` as `kind`, converted from text where it is text."""
+    if kind is tuple:
+        return _tuple(name, value, current or ())
     read = _literal(value) if kind is not str else value
     if kind is float and type(read) is int:
         read = float(read)
-    if kind is tuple:
-        read = _tuple(value, read, current)
-    fits = isinstance(read, kind) and (kind is bool or not isinstance(read, bool))
-    if kind is type(None) or fits:  # a field of config.json that is None has no type
+    if isinstance(read, kind) and (kind is bool or not isinstance(read, bool)):
         return read
     shown = {int: "an integer, as 100", float: "a number, as 0.1", bool: "true or false"}
-    raise ValueError(
-        f"{name} must be {shown.get(kind, 'a ' + kind.__name__)}, got {_text(value)!r}."
+    raise ValueError(f"{name} must be {shown.get(kind, 'a string')}, got {_text(value)!r}.")
+
+
+def _tuple(name, value, current):
+    """A tuple from a tuple, a list, one value, or words with commas between them.
+
+    Its items have the types of the current ones, further items that of the last.
+    """
+    items = _literal(value)
+    if isinstance(items, str):
+        items = [_literal(word) for word in items.split(",") if word]
+    items = items if isinstance(items, tuple | list) else (items,)
+    if not current:
+        return tuple(items)
+    kinds = [type(item) for item in current]
+    return tuple(
+        _value(f"{name}[{i}]", item, kinds[min(i, len(kinds) - 1)], current)
+        for i, item in enumerate(items)
     )
-
-
-def _tuple(value, read, current):
-    """A tuple from a tuple, a list, one value, or words with commas between them."""
-    if isinstance(read, tuple | list):
-        return tuple(read)
-    if isinstance(value, str):
-        read = tuple(_literal(word) for word in value.split(",") if word)
-        texts = value.split(",")
-        return tuple(texts) if current and isinstance(current[0], str) else read
-    return (read,)
 
 
 def _literal(text):

@@ -13,13 +13,15 @@ from absl import flags
 
 from experiments import cli
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _SPLIT = flags.DEFINE_string("split", "test", "Split of the data set, as the set names it.")
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; default: the newest.")
 
 
 def main(overrides):
     import pathlib
+
+    import jax
 
     from experiments import parts
     from jaxcv import draw, train
@@ -38,11 +40,15 @@ def main(overrides):
     measured = train.evaluator(task)(train.replicate(variables), stream())
     content = {"step": step, "split": split, "metrics": measured.metrics}
     train.write_whole(folder / f"{split}.json", json.dumps(content, indent=2) + "\n")
-    inputs = {name: array[: config.pictures] for name, array in next(iter(stream())).items()}
-    for name, picture in task.draw(inputs, task.predict(variables, inputs), measured.sums).items():
-        draw.save(folder / f"{split}_{name}", picture)
+    batch = next(iter(stream()))
+    count = min(config.pictures, int(batch["weight"].sum()))
+    if count:
+        inputs = {name: array[:count] for name, array in batch.items()}
+        predictions = jax.device_get(jax.jit(task.predict)(variables, inputs))
+        for name, picture in task.draw(inputs, predictions, measured.sums).items():
+            draw.save(folder / f"{split}_{name}", picture)
     print(f"step {step}, {split}:\n{parts.show(measured.metrics)}\nwritten to {folder}")
 
 
 if __name__ == "__main__":
-    cli.run(main, __doc__)
+    cli.run(main, __doc__, required=("workdir",))

@@ -2,8 +2,6 @@
 
 import pathlib
 
-import jax
-
 from experiments.config import from_plain, override
 from jaxcv import data, draw, tasks, train
 
@@ -34,8 +32,7 @@ def open_run(workdir, overrides):
 def trained_task(config, workdir, example, step):
     """(task, step, variables) of a run's checkpoint; step None is the newest."""
     task = tasks.create(config)
-    shapes = jax.eval_shape(task.init, jax.random.key(0), example)
-    step, variables = train.run_variables(workdir, shapes, step=step)
+    step, variables = train.run_variables(workdir, train.shapes(task, example), step=step)
     return task, step, variables
 
 

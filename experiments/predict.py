@@ -13,9 +13,9 @@ from absl import flags
 
 from experiments import cli
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-_INPUTS = flags.DEFINE_list("inputs", None, "Image files and folders of them.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_INPUTS = flags.DEFINE_list("inputs", None, "Image files and folders of them.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; default: the newest.")
 _BATCH = 32
 
@@ -35,6 +35,11 @@ def main(overrides):
         config = parts.open_run(_WORKDIR.value, overrides)
         train.setup(compilation_cache=config.compilation_cache)
         size, channels = config.data.image_size, config.data.channels
+        if not size:
+            raise ValueError(
+                f"{_WORKDIR.value} was trained on images that are not square, to which others"
+                " cannot be fitted. Train it with data.image_size set."
+            )
         files = images.find(_INPUTS.value)
         pictures = [images.fit(images.decode(f, channels=channels), size=size) for f in files]
         example = {"image": np.zeros((1, size, size, channels), np.uint8)}
@@ -55,11 +60,12 @@ def main(overrides):
         stems = [f"{start + i:04}_{pathlib.Path(name).stem}" for i, name in enumerate(names)]
         for name, picture in task.draw({"image": image, "name": stems}, predicted, {}).items():
             draw.save(output / name, picture)
+    names = dict(enumerate(config.data.class_names))
     for row in rows:
-        row["class_names"] = [config.data.class_names[c] for c in row["classes"]]
+        row["class_names"] = [names.get(c, str(c)) for c in row["classes"]]
     train.write_whole(output / "predictions.json", json.dumps(rows, indent=1) + "\n")
     print(f"{len(rows)} images: {output}/predictions.json and a picture of each")
 
 
 if __name__ == "__main__":
-    cli.run(main, __doc__)
+    cli.run(main, __doc__, required=("workdir", "inputs", "output"))

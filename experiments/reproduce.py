@@ -12,8 +12,13 @@ from absl import flags
 
 from experiments import cli
 
-_RUNS = flags.DEFINE_list("runs", None, "Folders of runs, or folders that hold them.", required=True)
+_RUNS = flags.DEFINE_list("runs", None, "Folders of runs, or folders that hold them.")
 _OUTPUT = flags.DEFINE_string("output", "", "Markdown file for the table; default: only print.")
+
+_HEAD = (
+    "| paper | metric | paper's | ours | steps, time | device | command |",
+    "|---|---|---|---|---|---|---|",
+)
 
 
 def main(overrides):
@@ -24,33 +29,28 @@ def main(overrides):
     with cli.door():
         if overrides:
             raise ValueError("reproduce reads finished runs: there is no config to override.")
-        table = "\n".join(_table(_results(map(pathlib.Path, _RUNS.value)))) + "\n"
+        paths = _find(map(pathlib.Path, _RUNS.value))
+        table = "\n".join([*_HEAD, *map(_row, paths)]) + "\n"
         if _OUTPUT.value:
             train.write_whole(_OUTPUT.value, table)
     print(table, end="")
 
 
-def _results(folders):
-    """result.json of every run in or below the folders."""
-    results = []
+def _find(folders):
+    """Paths of result.json in or below the folders."""
     for folder in folders:
         paths = sorted(folder.glob("**/result.json"))
         if not paths:
             raise ValueError(
                 f"{folder}: no result.json in it or below. A run writes it when it has finished."
             )
-        for path in paths:
-            try:
-                results.append(json.loads(path.read_text()))
-            except ValueError as error:
-                raise ValueError(f"{path} is damaged: {error}.") from error
-    return results
+        yield from paths
 
 
-def _table(results):
-    yield "| paper | metric | paper's | ours | steps, time | device | command |"
-    yield "|---|---|---|---|---|---|---|"
-    for result in results:
+def _row(path):
+    """A run's line of the table."""
+    try:
+        result = json.loads(path.read_text())
         source, metric, value = result["config"]["paper"]
         ours = result["metrics"].get(metric)
         cells = (
@@ -62,8 +62,11 @@ def _table(results):
             result["device"],
             f"`python -m experiments.train {result['config']['command']}`",
         )
-        yield f"| {' | '.join(cells)} |"
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
+    cells = (cell.replace("|", r"\|") for cell in cells)
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
-    cli.run(main, __doc__)
+    cli.run(main, __doc__, required=("runs",))

@@ -18,8 +18,8 @@ from absl import flags
 
 from experiments import cli, load_config
 
-_CONFIG = flags.DEFINE_string("config", None, "Config file, then perhaps :VARIANT.", required=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder, made if absent.", required=True)
+_CONFIG = flags.DEFINE_string("config", None, "Config file, then perhaps :VARIANT.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder, made if absent.")
 _COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of the first process, or auto.")
 _PROCESSES = flags.DEFINE_integer("processes", 1, "How many processes the run has.")
 _PROCESS = flags.DEFINE_integer("process", 0, "Which of them this is, from 0.")
@@ -57,4 +57,4 @@ def main(overrides):
 
 
 if __name__ == "__main__":
-    cli.run(main, __doc__)
+    cli.run(main, __doc__, required=("config", "workdir"))

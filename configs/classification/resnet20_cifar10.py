@@ -29,6 +29,7 @@ def get_config(variant="", *, depth=20, top1=0.9125):
     config.schedule.gamma = 0.1
 
     if variant == "smoke":
+        config.model.width = 8
         base.smoke_digits(config, image_size=32, channels=3)
         config.steps = 150
         config.batch_size = 64

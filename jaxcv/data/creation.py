@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from jaxcv.data import cache, digits, folder, pipeline, tfds
+from jaxcv.data import cache, digit_scenes, digits, folder, pipeline, tfds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +69,7 @@ def create(config):
     def evaluate(split):
         size = sources[split].size
         rows = functools.partial(pipeline.evaluation_rows, size=size, **share)
-        return pipeline.iterate(
-            sources[split], rows, range(-(-size // config.batch_size)), **ahead
-        )
+        return pipeline.iterate(sources[split], rows, range(-(-size // config.batch_size)), **ahead)
 
     return Data(
         train=train,
@@ -98,8 +96,6 @@ def open_split(fields, split):
         case "digits":
             return digits.source(split, **form)
         case "digit_scenes":
-            from jaxcv.data import digit_scenes
-
             return digit_scenes.source(fields.scenes, split, **form)
         case "folder":
             opened = folder.source(fields.dir, split, **form)

@@ -37,17 +37,16 @@ def decode(file, *, channels, name=None):
         raise ValueError(f"{name}: there is no such file. Check the path.")
     try:
         with _pillow().open(io.BytesIO(file) if encoded else file) as image:
-            pixels = image.width * image.height
-            if pixels <= MAX_PIXELS:
+            if image.width * image.height <= MAX_PIXELS:
                 return _to_array(image, channels)
     except Exception as error:  # Pillow raises a dozen types for damaged files
-        raise ValueError(
-            f"{name}: cannot be read as an image ({_first_line(error)})."
-            " It may be empty, cut short or of another kind: replace or remove it."
-        ) from error
+        if not isinstance(error, _pillow().DecompressionBombError):
+            raise ValueError(
+                f"{name}: cannot be read as an image ({_problem(error)})."
+                " It may be empty, cut short or of another kind: replace or remove it."
+            ) from error
     raise ValueError(
-        f"{name}: has {pixels:,} pixels, more than the {MAX_PIXELS:,} that are decoded."
-        " Shrink it first."
+        f"{name}: has more than the {MAX_PIXELS:,} pixels that are decoded. Shrink it first."
     )
 
 
@@ -128,5 +127,7 @@ def _to_array(image, channels):
     return np.array(image).reshape(image.height, image.width, channels)
 
 
-def _first_line(error):
-    return (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
+def _problem(error):
+    if isinstance(error, _pillow().UnidentifiedImageError):
+        return "no known format"
+    return str(error).partition("\n")[0].rstrip(".") or type(error).__name__

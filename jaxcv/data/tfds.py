@@ -103,12 +103,14 @@ def _builder(name, directory, download):
         raise ValueError(_unknown_message(name)) from error
     except (ValueError, AssertionError) as error:
         raise ValueError(f"data.name {name!r} is not understood by TFDS: {error}") from error
-    ready = builder.is_prepared() and (
-        builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD
-        or tfds.core.FileFormat.ARRAY_RECORD in builder.info.alternative_file_formats
-    )
-    if ready:
-        return builder
+    if builder.is_prepared():
+        if tfds.core.FileFormat.ARRAY_RECORD in builder.info.available_file_formats():
+            return builder
+        raise ValueError(
+            f"{name} is on disk as {builder.info.file_format.value} ({builder.data_path}), which"
+            " only TensorFlow reads. Move it away, or build it as array_record in another folder,"
+            " --config.data.dir=DIR."
+        )
     if not download:
         raise ValueError(_absent_message(name, directory, builder))
     try:
@@ -159,7 +161,7 @@ def _unknown_message(name):
 
 def _absent_message(name, directory, builder):
     return (
-        f"{name} is not on disk as array_record files ({builder.data_path}).\n"
+        f"{name} is not on disk ({builder.data_path}).\n"
         + _how_to_build(name, directory, builder)
         + "\nOr let this command do it, network permitting: --config.data.download=true"
     )

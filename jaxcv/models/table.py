@@ -35,7 +35,8 @@ def create(name, **overrides):
         besides.
 
     Raises:
-        ValueError: the name is unknown, or an override is no attribute of the module.
+        ValueError: the name is unknown, or an override is no attribute of the module or has
+            another type.
     """
     if name not in _FILES:
         near = difflib.get_close_matches(name, _FILES) or list(_FILES)
@@ -47,10 +48,13 @@ def create(name, **overrides):
     variant = file.VARIANTS[name]
     # parent and name belong to linen, which adds them to every module.
     fields = dataclasses.fields(variant.func)
-    attributes = [field.name for field in fields if field.name not in ("parent", "name")]
-    for override in overrides:
+    attributes = {field.name: field.type for field in fields if field.name not in ("parent", "name")}
+    for override, value in overrides.items():
         if override not in attributes:
             raise ValueError(
                 f"{override}: no attribute of model {name}, which has {', '.join(attributes)}."
             )
+        kind = attributes[override]
+        if kind in (bool, int, str, tuple) and not isinstance(value, kind):
+            raise ValueError(f"{override} of model {name} must be {kind.__name__}, got {value!r}.")
     return variant(**overrides)

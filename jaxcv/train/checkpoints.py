@@ -1,15 +1,20 @@
 """Checkpoints: written behind the run's back, found again after any accident.
 
-A checkpoint is a flat {name: array} with notes (JSON), one of which is a digest of the arrays: orbax
-restores a flipped bit silently. Only the first process reads and writes.
+A checkpoint is a flat {name: array} with notes (JSON) and a digest of both: orbax restores a flipped
+bit silently. Only the first process reads and writes.
 """
 
+import json
 import math
 import os
 import pathlib
 import shutil
 
+import numpy as np
+
 from jaxcv.train import state as states
+
+_DELETED = "deleted"  # where orbax moves what goes: a kill while files go leaves no half checkpoint
 
 
 class Checkpoints:
@@ -26,24 +31,27 @@ class Checkpoints:
         self._folder = pathlib.Path(folder)
         self._keep, self._mode, self._say = keep, mode, say
         self._pending = None  # the step whose commit has not been seen
+        self._arrived = True  # whether the last one whose end was seen is there
         self._manager = None
 
     def newest(self):
         """(step, arrays, notes) of the newest checkpoint that is whole, None without any.
 
-        Damaged ones are said and moved to the folder "damaged" beside.
+        All are read. Damaged ones are said and moved to the folder "damaged" beside.
         """
-        for step in reversed(steps(self._folder)):
+        found, there = None, steps(self._folder)
+        for step in there:
             try:
-                return read(self._folder, step)
+                found = read(self._folder, step)
             # What a damaged file raises in orbax and TensorStore has no common type.
             except Exception as error:
-                aside = self._set_aside(step)
                 self._say(
                     f"The checkpoint of step {step} is damaged ({_first_line(error)});"
-                    f" it was moved to {aside}. Trying the one before."
+                    f" it was moved to {self._set_aside(step)}."
                 )
-        return None
+        if there and found is None:
+            self._say("No checkpoint is whole: starting anew.")
+        return found
 
     def save(self, step, arrays, notes, *, value=None):
         """Starts writing a checkpoint, after the one before has been seen to arrive.
@@ -53,13 +61,10 @@ class Checkpoints:
             arrays: {name: NumPy array}, which nobody changes afterwards.
             notes: dict that JSON can hold.
             value: what decides which checkpoint is best; None if this one is not.
-
-        Returns:
-            Whether the checkpoint before this one, if any, arrived.
         """
-        arrived = self.wait()
+        self.wait()
         if step in steps(self._folder):
-            return arrived
+            return
         import orbax.checkpoint as ocp
 
         arrays = {
@@ -67,46 +72,43 @@ class Checkpoints:
         }  # orbax refuses these
         if value is None:
             value = math.inf if self._mode == "min" else -math.inf
+        notes = notes | {"value": value}
         try:
             self._open().save(
                 step,
-                args=ocp.args.Composite(
-                    arrays=ocp.args.PyTreeSave(arrays),
-                    notes=ocp.args.JsonSave(notes | {"digest": states.digest(arrays)}),
-                ),
-                metrics={"value": value},
+                args=ocp.args.Composite(arrays=ocp.args.PyTreeSave(arrays)),
+                metrics=notes | {"digest": _digest(arrays, notes)},
             )
             self._pending = step
         except Exception as error:  # orbax wraps a full disk in errors of several types
             self._failed(step, error)
-        return arrived
 
     def wait(self):
-        """Waits for the save under way; returns whether it arrived (True if there was none)."""
+        """Waits for the save under way; returns whether the last save arrived (True before any)."""
         step, self._pending = self._pending, None
-        if step is None:
-            return True
-        try:
-            self._manager.wait_until_finished()
-            if step not in steps(self._folder):
-                raise OSError("the folder is not there after the commit")
-        except Exception as error:
-            self._failed(step, error)
-            return False
-        return True
+        if step is not None:
+            try:
+                self._manager.wait_until_finished()
+                if step not in steps(self._folder):
+                    raise OSError("the folder is not there after the commit")
+                self._arrived = True
+            except Exception as error:
+                self._failed(step, error)
+            shutil.rmtree(self._folder / _DELETED, ignore_errors=True)
+        return self._arrived
 
     def close(self):
-        """Waits for the save under way and ends; returns whether it arrived."""
-        arrived = self.wait()
+        """Waits for the save under way and ends."""
+        self.wait()
         if self._manager is not None:
             self._manager.close()
-        return arrived
 
     def _failed(self, step, error):
         self._say(
             f"THE CHECKPOINT OF STEP {step} WAS NOT WRITTEN: {_first_line(error)}."
             " Earlier ones are intact; the run goes on and the next one will be tried."
         )
+        self._arrived = False
         # orbax counts the failed step as its newest until it looks at the disk again.
         self._manager = None
 
@@ -135,6 +137,7 @@ class Checkpoints:
                 preservation_policy=managers.AnyPreservationPolicy(policies),
                 best_fn=_value_of,
                 cleanup_tmp_directories=True,
+                todelete_subdir=_DELETED,
                 create=False,
                 # No barriers: the other processes are told what was read, and write nothing.
                 multiprocessing_options=ocp.options.MultiprocessingOptions(
@@ -170,19 +173,31 @@ def read(folder, step=None):
             f"{wanted} in {folder}; there is: {', '.join(map(str, there)) or 'none'}."
         )
     step = there[-1] if step is None else step
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    handler = ocp.CompositeCheckpointHandler(
+        arrays=ocp.PyTreeCheckpointHandler(), metrics=ocp.JsonCheckpointHandler("metrics")
+    )
+    with ocp.Checkpointer(handler) as checkpointer:
         items = checkpointer.restore(
             pathlib.Path(folder).resolve() / str(step),
-            args=ocp.args.Composite(arrays=ocp.args.PyTreeRestore(), notes=ocp.args.JsonRestore()),
+            args=ocp.args.Composite(
+                arrays=ocp.args.PyTreeRestore(), metrics=ocp.args.JsonRestore()
+            ),
         )
-    arrays, notes = items["arrays"], items["notes"]
-    if states.digest(arrays) != notes["digest"]:
-        raise ValueError(f"the digest of checkpoint {step} in {folder} does not match its arrays")
+    arrays, notes = items["arrays"], items["metrics"]
+    if _digest(arrays, notes) != notes.get("digest"):
+        raise ValueError(f"the digest of checkpoint {step} in {folder} does not match its content")
     return step, arrays, notes
 
 
-def _value_of(metrics):
-    return metrics["value"]
+def _digest(arrays, notes):
+    """sha256 over arrays and notes, "digest" left out."""
+    notes = {name: value for name, value in notes.items() if name != "digest"}
+    text = json.dumps(notes, sort_keys=True).encode()
+    return states.digest(arrays | {"notes": np.frombuffer(text, np.uint8)})
+
+
+def _value_of(notes):
+    return notes["value"]
 
 
 def _first_line(error):

@@ -26,13 +26,23 @@ def check(task, config, workdir, example):
             f'best must be ("split/name", "max" or "min") with one of the splits'
             f" {', '.join(config.data.eval_splits)}, got {config.best!r}."
         )
-    shapes = jax.eval_shape(task.init, jax.random.key(0), example)
+    variables = shapes(task, example)
     rate, momentum = schedules.create(config.schedule, steps=config.steps)
     for player in task.losses:
-        owned = states.owned(shapes["params"], player, task.losses)
+        owned = states.owned(variables["params"], player, task.losses)
         optimizers.create(config.optimizer, rate, owned, momentum=momentum)
     folder.check(workdir, config)
-    return shapes
+    return variables
+
+
+def shapes(task, example):
+    """The task's variables as jax.ShapeDtypeStruct; nothing is compiled.
+
+    Args:
+        task: a Task.
+        example: a batch of one.
+    """
+    return jax.eval_shape(task.init, jax.eval_shape(jax.random.key, 0), example)
 
 
 def initial_variables(task, example, *, seed, init_from="", include=(), exclude=(), say=print):
@@ -53,12 +63,12 @@ def initial_variables(task, example, *, seed, init_from="", include=(), exclude=
         ValueError: a pattern that matches nothing, a variable that is not there or has another
             shape.
     """
-    shapes = jax.eval_shape(task.init, jax.random.key(0), example)
+    wanted = states.named(shapes(task, example))
     taken = {}
     if init_from:
-        taken = _taken(states.named(shapes), init_from, include, exclude)
-        total = len(states.named(shapes))
-        say(f"{len(taken)} of {total} variables from {init_from}, {total - len(taken)} new.")
+        taken = _taken(wanted, init_from, include, exclude)
+        new = len(wanted) - len(taken)
+        say(f"{len(taken)} of {len(wanted)} variables from {init_from}, {new} new.")
     fresh = task.init(jax.random.key(seed), example)
     return states.from_named(fresh, states.named(fresh) | taken, origin=init_from)
 
@@ -68,7 +78,7 @@ def run_variables(workdir, shapes, *, step=None):
 
     Args:
         workdir: the run's folder.
-        shapes: what is expected, as `jax.eval_shape(task.init, ...)` gives it.
+        shapes: what is expected, as `shapes` gives it.
         step: of the checkpoint; None: the newest.
 
     Raises:

@@ -142,8 +142,8 @@ import sys
 import numpy as np
 from jaxcv.data import cache
 from jaxcv.data.source import Source, reader
-arrays = {"image": np.full((2000, 16, 16, 1), 3, np.uint8), "label": np.arange(2000, dtype=np.int32)}
-source = Source("both", "train", 2000, reader(arrays), ("a",), False, str)
+image = np.full((2000, 16, 16, 1), 3, np.uint8)
+source = Source("both", "train", 2000, reader({"image": image}), ("a",), False, str)
 for _ in range(20):
     got = cache.cached(source, folder=sys.argv[1], limit=2**30)
     assert (got.read(np.array([1999]))["image"] == 3).all()

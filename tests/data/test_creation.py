@@ -13,7 +13,7 @@ from tests import datasets
 
 
 def config(tmp_path, **changes):
-    """A run on the digits; `changes` to its own fields, or with data_ before them to those of data."""
+    """A run on the digits with fields changed; data_ before a field's name: one of data's."""
     base = ml_collections.ConfigDict(
         {
             "seed": 0,

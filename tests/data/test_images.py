@@ -104,13 +104,13 @@ def test_an_absurdly_large_image_is_refused_before_it_is_decoded(tmp_path):
             for kind, data in chunks
         )
     )
-    with pytest.raises(ValueError, match=r"bomb\.png: .*900,?000,?000 pixels"):
+    with pytest.raises(ValueError, match=r"bomb\.png: has more than the 89,478,485 pixels"):
         images.decode(path, channels=1)
 
 
 def test_an_image_above_the_limit_of_pixels_is_refused(monkeypatch):
     monkeypatch.setattr(images, "MAX_PIXELS", 23)
-    with pytest.raises(ValueError, match="small: has 24 pixels, more than the 23.*Shrink"):
+    with pytest.raises(ValueError, match=r"small: has more than the 23 pixels.*Shrink"):
         images.decode(encoded(Image.fromarray(RAMP)), channels=1, name="small")
 
 

@@ -1,5 +1,8 @@
 import functools
 import multiprocessing
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -102,7 +105,9 @@ def slow_read(read, slow, indices):
 
 def test_threads_keep_the_order_of_batches():
     source = counting(50, in_memory=False)
-    late = Source(**{**vars(source), "read": functools.partial(slow_read, source.read, rows(0)[0][0])})
+    late = Source(
+        **{**vars(source), "read": functools.partial(slow_read, source.read, rows(0)[0][0])}
+    )
     got = [b["id"] for b in pipeline.iterate(late, rows, range(4), workers=0, prefetch=4)]
     np.testing.assert_array_equal(got, [rows(step)[0] for step in range(4)])
 
@@ -138,6 +143,34 @@ def test_threads_end_with_their_consumer():
     assert threading.active_count() > before
     del iterator
     assert _soon(lambda: threading.active_count() <= before)
+
+
+PROGRAM = """
+import functools, sys
+import numpy as np
+from jaxcv.data import pipeline
+from jaxcv.data.source import Source, reader
+arrays = {"label": np.arange(50, dtype=np.int32)}
+rows = functools.partial(pipeline.evaluation_rows, size=50, batch_size=5, hosts=1, host=0)
+for in_memory, workers in ((True, 0), (False, 0), (False, 1)):
+    source = Source("left", "train", 50, reader(arrays), ("a",), in_memory, str)
+    iterator = pipeline.iterate(source, rows, range(10), workers=workers, prefetch=2)
+    next(iterator)
+    globals()[f"kept{in_memory}{workers}"] = iterator
+"""
+
+
+def test_a_program_that_leaves_iterators_open_ends_without_a_word(tmp_path):
+    (tmp_path / "program.py").write_text(f"if __name__ == '__main__':\n    exec({PROGRAM!r})")
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "program.py")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def _soon(condition):

@@ -1,5 +1,6 @@
 import io
 import re
+import shutil
 
 import cloudpickle
 import numpy as np
@@ -96,7 +97,9 @@ def test_a_set_without_labels_is_refused(tmp_path):
 
 @pytest.mark.parametrize("split", ["tain", "train[:9x%]", "train[:70]", "train[3:3]"])
 def test_a_wrong_split_is_named_with_those_there_are(ramps, split):
-    with pytest.raises(ValueError, match=rf"ramps has no split '{re.escape(split)}'.*: train \(5\)"):
+    with pytest.raises(
+        ValueError, match=rf"ramps has no split '{re.escape(split)}'.*: train \(5\)"
+    ):
         tfds.source("ramps", split, directory=ramps, image_size=4)
 
 
@@ -105,11 +108,21 @@ def test_a_set_that_is_not_on_disk_answers_with_the_command_that_builds_it(tmp_p
         tfds.source("cifar100", "train", directory=str(tmp_path))
     message = str(caught.value)
     assert (
-        'python -c "import tensorflow_datasets as tfds; tfds.builder(\'cifar100\','
+        "python -c \"import tensorflow_datasets as tfds; tfds.builder('cifar100',"
         f" data_dir='{tmp_path}', file_format='array_record').download_and_prepare()\""
     ) in message
     assert "pip install tensorflow" in message
     assert "--config.data.download=true" in message
+
+
+def test_a_set_in_another_format_says_so(ramps, tmp_path):
+    shutil.copytree(ramps, tmp_path, dirs_exist_ok=True)
+    info = tmp_path / "ramps/1.0.0/dataset_info.json"
+    info.write_text(info.read_text().replace("array_record", "tfrecord"))
+    with pytest.raises(
+        ValueError, match=r"ramps is on disk as tfrecord .*ramps/1\.0\.0.*data\.dir"
+    ):
+        tfds.source("ramps", "train", directory=str(tmp_path), download=True)
 
 
 def test_a_set_with_files_fetched_by_hand_says_so(tmp_path):
