@@ -1,6 +1,6 @@
 """Every field that a run has, with its default and what it does.
 
-A config file starts from `get_config(task=...)`, states what differs, and ends with `config.lock()`.
+A config file starts from `get_config(task=...)`, states what differs, ends with `config.lock()`.
 None stands for "not given"; what is taken instead is said at the field. Steps are optimiser steps,
 batches are counted over all devices and hosts, patterns are regular expressions that must match the
 whole "/"-joined path of a parameter ("conv1/kernel").
@@ -57,7 +57,7 @@ def get_config(task):
 
 
 def check_variant(variant, *known):
-    """Raises ValueError unless `variant` (what follows ":" after the config's path) is "" or known."""
+    """Raises ValueError unless `variant` (what follows ":" after the path) is "" or known."""
     if variant and variant not in known:
         choices = ", ".join(f":{name}" for name in known) or "none"
         raise ValueError(f"This config has no variant :{variant}; it has: {choices}.")
@@ -135,7 +135,7 @@ def _augment():
 
 
 def _optimizer():
-    """Options are torch's; None: torch's default. One that the optimiser does not take is an error."""
+    """Options are torch's; None: torch's default. Those of another optimiser are refused."""
     optimizer = ConfigDict()
     optimizer.name = "sgd"  # adam, adamw, adamax, nadam, radam, rmsprop, adagrad, adadelta, rprop,
     #   lion, lars, lamb

@@ -31,7 +31,8 @@ def run(main, description, *, required):
         print(f"{description.strip()}\n\nFlags:\n{own}")
         return
 
-    logging.set_verbosity(logging.WARNING)  # jax and orbax tell of every file
+    # orbax tells of every file, and of a save that fails by pages; the run says it in a line.
+    logging.set_verbosity(logging.FATAL)
 
     def parse(argv):
         try:

@@ -57,10 +57,10 @@ def override(config, given):
             with config.unlocked():
                 config.model[name.removeprefix("model.")] = _literal(value)
         else:
-            near = difflib.get_close_matches(name, known, n=3)
-            leaves = [k for k in known if k.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
-            near = list(dict.fromkeys(near + leaves)) or sorted(known)
-            raise ValueError(f"The config has no field {name!r}. Nearest: {', '.join(near[:5])}.")
+            near = [k for k in known if k.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
+            near += difflib.get_close_matches(name, known, n=3, cutoff=0)
+            near = ", ".join(dict.fromkeys(near))
+            raise ValueError(f"The config has no field {name!r}. Nearest: {near}.")
 
 
 def from_plain(tree):
@@ -119,7 +119,7 @@ def _may_be_none(section, leaf):
 def _value(name, value, kind, current):
     """`value` as `kind`, converted from text where it is text."""
     if kind is tuple:
-        return _tuple(name, value, current or ())
+        return _tuple(name, value, current)
     read = _literal(value) if kind is not str else value
     if kind is float and type(read) is int:
         read = float(read)
@@ -132,14 +132,15 @@ def _value(name, value, kind, current):
 def _tuple(name, value, current):
     """A tuple from a tuple, a list, one value, or words with commas between them.
 
-    Its items have the types of the current ones, further items that of the last.
+    Its items have the types of the current ones, further items that of the last. Words are texts
+    where the current tuple is empty, and what they stand for where there is none.
     """
     items = _literal(value)
-    if isinstance(items, str):
-        items = [_literal(word) for word in items.split(",") if word]
+    if isinstance(value, str) and not (isinstance(items, tuple | list) and value[0] in "(["):
+        items = value.split(",") if value else ()
     items = items if isinstance(items, tuple | list) else (items,)
     if not current:
-        return tuple(items)
+        return tuple(map(_literal, items) if current is None else items)
     kinds = [type(item) for item in current]
     return tuple(
         _value(f"{name}[{i}]", item, kinds[min(i, len(kinds) - 1)], current)

@@ -23,6 +23,6 @@ def get_config(variant=""):
     config.schedule.lr = 0.05
 
     if variant == "smoke":
-        config.steps = 300
-        config.eval_every = 100
+        config.steps = 150
+        config.eval_every = 50
     return config.lock()

@@ -39,8 +39,8 @@ def create(config):
     import jax
 
     check_batch_size(config.batch_size, devices=jax.device_count(), accumulate=config.accumulate)
-    if config.seed < 0:
-        raise ValueError(f"seed must be at least 0, got {config.seed}.")
+    if not 0 <= config.seed < 2**63:
+        raise ValueError(f"seed must be at least 0 and below 2**63, got {config.seed}.")
     fields = config.data
     if fields.workers < 0:
         raise ValueError(f"data.workers must be 0 (threads) or more, got {fields.workers}.")

@@ -48,7 +48,9 @@ def create(name, **overrides):
     variant = file.VARIANTS[name]
     # parent and name belong to linen, which adds them to every module.
     fields = dataclasses.fields(variant.func)
-    attributes = {field.name: field.type for field in fields if field.name not in ("parent", "name")}
+    attributes = {
+        field.name: field.type for field in fields if field.name not in ("parent", "name")
+    }
     for override, value in overrides.items():
         if override not in attributes:
             raise ValueError(

@@ -3,16 +3,106 @@
 An op takes one item and callers `vmap`, except convolution and pooling, which take a batch.
 """
 
+from jaxcv.ops.anchors import (
+    cell_anchors,
+    default_boxes,
+    default_scales,
+    grid_anchors,
+    kmeans_priors,
+    prior_boxes,
+    pyramid_anchors,
+    size_iou,
+)
+from jaxcv.ops.box_coder import decode_boxes, encode_boxes
+from jaxcv.ops.boxes import (
+    box_area,
+    box_convert,
+    box_iou,
+    clip_boxes,
+    complete_box_iou,
+    distance_box_iou,
+    generalized_box_iou,
+    paired_box_iou,
+    paired_complete_box_iou,
+    paired_distance_box_iou,
+    paired_generalized_box_iou,
+    remove_small_boxes,
+)
 from jaxcv.ops.conv import conv, conv_transpose
+from jaxcv.ops.deform import deform_conv2d
+from jaxcv.ops.distance import distance_transform
+from jaxcv.ops.masks import mask_iou, masks_to_boxes
+from jaxcv.ops.matching import match, sample_balanced, ssd_match
 from jaxcv.ops.normalize import local_response_norm, normalize
-from jaxcv.ops.pool import adaptive_avg_pool, avg_pool, max_pool
+from jaxcv.ops.pool import (
+    adaptive_avg_pool,
+    adaptive_max_pool,
+    avg_pool,
+    max_pool,
+    max_pool_with_argmax,
+    max_unpool,
+)
+from jaxcv.ops.resize import bilinear_kernel, resize
+from jaxcv.ops.sampling import (
+    affine_grid,
+    displacement_field,
+    grid_sample,
+    interpolate_displacement,
+    warp_disparity,
+    warp_flow,
+)
+from jaxcv.ops.suppression import batched_nms, merge_boxes, nms, soft_nms
 
 __all__ = [
     "adaptive_avg_pool",
+    "adaptive_max_pool",
+    "affine_grid",
     "avg_pool",
+    "batched_nms",
+    "bilinear_kernel",
+    "box_area",
+    "box_convert",
+    "box_iou",
+    "cell_anchors",
+    "clip_boxes",
+    "complete_box_iou",
     "conv",
     "conv_transpose",
+    "decode_boxes",
+    "default_boxes",
+    "default_scales",
+    "deform_conv2d",
+    "displacement_field",
+    "distance_box_iou",
+    "distance_transform",
+    "encode_boxes",
+    "generalized_box_iou",
+    "grid_anchors",
+    "grid_sample",
+    "interpolate_displacement",
+    "kmeans_priors",
     "local_response_norm",
+    "mask_iou",
+    "masks_to_boxes",
+    "match",
     "max_pool",
+    "max_pool_with_argmax",
+    "max_unpool",
+    "merge_boxes",
+    "nms",
     "normalize",
+    "paired_box_iou",
+    "paired_complete_box_iou",
+    "paired_distance_box_iou",
+    "paired_generalized_box_iou",
+    "prior_boxes",
+    "pyramid_anchors",
+    "remove_small_boxes",
+    "resize",
+    "sample_balanced",
+    "size_iou",
+    "soft_nms",
+    "ssd_match",
+    "warp_disparity",
+    "warp_flow",
 ]

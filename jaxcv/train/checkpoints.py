@@ -1,7 +1,7 @@
 """Checkpoints: written behind the run's back, found again after any accident.
 
-A checkpoint is a flat {name: array} with notes (JSON) and a digest of both: orbax restores a flipped
-bit silently. Only the first process reads and writes.
+A checkpoint is a flat {name: array} with notes (JSON) and a digest of both: orbax restores a
+flipped bit silently. Only the first process reads and writes.
 """
 
 import json
@@ -10,6 +10,7 @@ import os
 import pathlib
 import shutil
 
+import jax
 import numpy as np
 
 from jaxcv.train import state as states
@@ -23,12 +24,12 @@ class Checkpoints:
     Args:
         folder: where they are; made if absent.
         keep: how many of the newest are kept, at least 1.
-        mode: "max" or "min": the checkpoint of the best value is kept too; None: values are ignored.
+        mode: "max" or "min": the checkpoint of the best value is kept too; None: of no value.
         say: function of a message for people.
     """
 
     def __init__(self, folder, *, keep, mode=None, say=print):
-        self._folder = pathlib.Path(folder)
+        self._folder = pathlib.Path(folder).absolute()  # orbax wants it so
         self._keep, self._mode, self._say = keep, mode, say
         self._pending = None  # the step whose commit has not been seen
         self._arrived = True  # whether the last one whose end was seen is there
@@ -43,12 +44,8 @@ class Checkpoints:
         for step in there:
             try:
                 found = read(self._folder, step)
-            # What a damaged file raises in orbax and TensorStore has no common type.
-            except Exception as error:
-                self._say(
-                    f"The checkpoint of step {step} is damaged ({_first_line(error)});"
-                    f" it was moved to {self._set_aside(step)}."
-                )
+            except ValueError as error:
+                self._say(f"{error} It was moved to {self._set_aside(step)}.")
         if there and found is None:
             self._say("No checkpoint is whole: starting anew.")
         return found
@@ -67,12 +64,12 @@ class Checkpoints:
             return
         import orbax.checkpoint as ocp
 
-        arrays = {
-            name: array for name, array in arrays.items() if array.size
-        }  # orbax refuses these
+        # orbax refuses arrays without elements.
+        arrays = {name: array for name, array in arrays.items() if array.size}
         if value is None:
             value = math.inf if self._mode == "min" else -math.inf
-        notes = notes | {"value": value}
+        # A copy: it is written behind the back of a run that goes on adding to its sums.
+        notes = json.loads(json.dumps(notes | {"value": value}))
         try:
             self._open().save(
                 step,
@@ -139,10 +136,7 @@ class Checkpoints:
                 cleanup_tmp_directories=True,
                 todelete_subdir=_DELETED,
                 create=False,
-                # No barriers: the other processes are told what was read, and write nothing.
-                multiprocessing_options=ocp.options.MultiprocessingOptions(
-                    primary_host=0, active_processes={0}, barrier_sync_key_prefix="checkpoints"
-                ),
+                multiprocessing_options=_alone(),
             ),
         )
         return self._manager
@@ -162,7 +156,7 @@ def read(folder, step=None):
 
     Raises:
         FileNotFoundError: there is none, or not this step; says which there are.
-        ValueError: its digest does not match its arrays.
+        ValueError: it is damaged.
     """
     import orbax.checkpoint as ocp
 
@@ -176,16 +170,17 @@ def read(folder, step=None):
     handler = ocp.CompositeCheckpointHandler(
         arrays=ocp.PyTreeCheckpointHandler(), metrics=ocp.JsonCheckpointHandler("metrics")
     )
-    with ocp.Checkpointer(handler) as checkpointer:
-        items = checkpointer.restore(
-            pathlib.Path(folder).resolve() / str(step),
-            args=ocp.args.Composite(
-                arrays=ocp.args.PyTreeRestore(), metrics=ocp.args.JsonRestore()
-            ),
-        )
-    arrays, notes = items["arrays"], items["metrics"]
-    if _digest(arrays, notes) != notes.get("digest"):
-        raise ValueError(f"the digest of checkpoint {step} in {folder} does not match its content")
+    wanted = ocp.args.Composite(arrays=ocp.args.PyTreeRestore(), metrics=ocp.args.JsonRestore())
+    try:
+        with ocp.Checkpointer(handler, multiprocessing_options=_alone()) as checkpointer:
+            items = checkpointer.restore(pathlib.Path(folder).absolute() / str(step), args=wanted)
+        arrays, notes = items["arrays"], items["metrics"]
+        if _digest(arrays, notes) != notes["digest"]:
+            raise ValueError("its digest does not match its content")
+    except Exception as error:  # what a damaged file raises in orbax and below has no common type
+        raise ValueError(
+            f"The checkpoint of step {step} in {folder} is damaged: {_first_line(error)}."
+        ) from error
     return step, arrays, notes
 
 
@@ -194,6 +189,18 @@ def _digest(arrays, notes):
     notes = {name: value for name, value in notes.items() if name != "digest"}
     text = json.dumps(notes, sort_keys=True).encode()
     return states.digest(arrays | {"notes": np.frombuffer(text, np.uint8)})
+
+
+def _alone():
+    """Options that keep orbax from waiting for the other processes, which are elsewhere."""
+    import orbax.checkpoint as ocp
+
+    process = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=process,
+        active_processes={process},
+        barrier_sync_key_prefix=f"process{process}",
+    )
 
 
 def _value_of(notes):

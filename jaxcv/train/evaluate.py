@@ -1,4 +1,4 @@
-"""Evaluation: every example once, sums added in float64, so that batches and devices do not show."""
+"""Evaluation: every example once, sums added in float64: batches and devices do not show."""
 
 import dataclasses
 from typing import Any

@@ -23,7 +23,7 @@ class MetricsLog:
         temporary = path.with_name(".metrics.jsonl")
         temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
         os.replace(temporary, path)
-        self._file = open(path, "a")
+        self._file = open(path, "a")  # noqa: SIM115, for as long as the run
         self._events = SummaryWriter(
             str(workdir), purge_step=step + 1 if step else None, flush_secs=10
         )
@@ -48,7 +48,7 @@ def read_rows(path):
     """The rows of a metrics.jsonl as dicts, up to its first torn line; [] without the file."""
     path = pathlib.Path(path)
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
             rows.append(json.loads(line))
         except ValueError:

@@ -113,7 +113,7 @@ class _Run:
         self.evaluator, self.predict, self.draw = evaluator(task), jax.jit(task.predict), task.draw
         self.examples = {}  # split -> the batch that is drawn
         self.compiled = False
-        self.profile = range(0)
+        self.profile, self.tracing = range(0), False
         if config.profile and self.first:
             begin = self.step + _PROFILE_AFTER
             self.profile = range(begin, begin + config.profile_steps)
@@ -122,6 +122,7 @@ class _Run:
         """One step; the sums of the one before are read meanwhile, which also keeps pace."""
         if self.profile and self.step == self.profile.start:
             jax.profiler.start_trace(self.workdir / "profile", create_perfetto_trace=True)
+            self.tracing = True
         begun = time.monotonic()
         self.state, sums = self.train_step(self.state, batch)
         self._read()
@@ -132,11 +133,9 @@ class _Run:
             self.console.pause(seconds)
             self.console.say(f"first step after {seconds:.1f} s (compiling included)")
             self.compiled = True
-        if self.profile and self.step == self.profile.stop:
+        if self.tracing and self.step == self.profile.stop:
             self._read()
-            jax.profiler.stop_trace()
-            self.profile = range(0)
-            self.console.say(f"profile of {self.config.profile_steps} steps: {self.workdir}/profile")
+            self._stop_trace()
         self.console.tick()
 
     def log(self):
@@ -161,7 +160,7 @@ class _Run:
                 self._draw(split, variables, measured.sums)
             name = self.config.best[0].removeprefix(f"{split}/")
             if f"{split}/{name}" == self.config.best[0]:
-                improved = self._improved(measured.metrics, name)
+                improved = self._improved(measured.metrics[name])
         self.console.pause(time.monotonic() - begun)
         return improved
 
@@ -228,8 +227,8 @@ class _Run:
 
     def close(self):
         """Ends what runs beside the loop."""
-        if self.profile and self.step in self.profile:
-            jax.profiler.stop_trace()
+        if self.tracing:
+            self._stop_trace()
         self.checkpoints.close()
         self.console.close()
         if self.writer is not None:
@@ -243,7 +242,12 @@ class _Run:
         if found is not None:
             step, named, notes = found
             origin = f"The checkpoint of step {step} in {self.workdir}"
-            arrays = states.from_named(arrays, named, origin=origin)
+            try:
+                arrays = states.from_named(arrays, named, origin=origin)
+            except ValueError as error:  # the code or its versions changed, for the config did not
+                raise folder.FolderRefused(
+                    f"{error} Give another folder with --workdir."
+                ) from error
             self.console.say(f"Going on from the checkpoint of step {step}.")
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
@@ -275,6 +279,12 @@ class _Run:
                 raise NotFinite(f"{name} is {amount} at step {self.step}. {self._advice()}")
         self.meter.add(sums)
 
+    def _stop_trace(self):
+        jax.profiler.stop_trace()
+        self.tracing = False
+        steps = self.step - self.profile.start
+        self.console.say(f"profile of {steps} steps: {self.workdir}/profile")
+
     def _advice(self):
         return (
             f"The last good checkpoint in {self.workdir}/checkpoints is intact. Lower schedule.lr,"
@@ -286,16 +296,12 @@ class _Run:
             self.writer.write(self.step, split, values)
         self.metrics = self.metrics | {f"{split}/{name}": v for name, v in values.items()}
 
-    def _improved(self, metrics, name):
-        if name not in metrics:
-            raise ValueError(
-                f"config.best names {self.config.best[0]!r}, but the split has"
-                f" {', '.join(sorted(metrics))}."
-            )
+    def _improved(self, value):
         sign = 1 if self.config.best[1] == "max" else -1
-        if self.best is not None and sign * metrics[name] <= sign * self.best[1]:
+        before = -math.inf if self.best is None else sign * self.best[1]
+        if not sign * value > before:  # so nan never improves
             return False
-        self.best = [self.step, metrics[name]]
+        self.best = [self.step, value]
         return True
 
     def _draw(self, split, variables, sums):

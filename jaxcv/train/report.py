@@ -16,7 +16,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "nump
 
 
 def table(variables):
-    """A table of the parameters' names, shapes and sizes and the sums of all collections, as text."""
+    """A table of the parameters' names, shapes and sizes and each collection's sum, as text."""
     rows = [
         (name, str(list(leaf.shape)), f"{math.prod(leaf.shape):,}", str(leaf.dtype))
         for name, leaf in states.named(variables["params"]).items()
@@ -69,7 +69,7 @@ def peak_memory():
 
 
 def commit():
-    """The commit of the checkout jaxcv runs from, "+" behind it if files differ; None if unknown."""
+    """The commit of jaxcv's checkout, "+" behind it if files differ; None if unknown."""
 
     def git(*arguments):
         answer = subprocess.run(

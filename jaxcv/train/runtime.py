@@ -34,11 +34,16 @@ def join(coordinator, processes, process):
     """
     if coordinator == "auto":
         jax.distributed.initialize()
-        return
-    if ":" not in coordinator or processes < 1 or not 0 <= process < processes:
+    elif ":" in coordinator and 0 <= process < processes:
+        jax.distributed.initialize(coordinator, processes, process)
+    else:
         raise ValueError(
             f"--coordinator={coordinator} --processes={processes} --process={process}: expected"
             " HOST:PORT, how many processes there are and which this is (0 for the first);"
             " or --coordinator=auto under SLURM."
         )
-    jax.distributed.initialize(coordinator, processes, process)
+    from jax.experimental import multihost_utils
+
+    # The first collective connects the processes, which wait for each other no longer than 30 s on
+    # a CPU. Now they are together; later one may be reading a checkpoint.
+    multihost_utils.sync_global_devices("joined")

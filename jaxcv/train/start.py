@@ -1,9 +1,11 @@
 """What a run starts from: new variables, or those of another run."""
 
+import difflib
 import pathlib
 import re
 
 import jax
+import numpy as np
 
 from jaxcv.train import checkpoints, folder, optimizers, schedules
 from jaxcv.train import state as states
@@ -20,13 +22,8 @@ def check(task, config, workdir, example):
             raise ValueError(f"{field} must be at least {least}, got {config[field]}.")
     if not 0 <= config.ema < 1:
         raise ValueError(f"ema must be at least 0 and below 1, got {config.ema}.")
-    name, mode = config.best
-    if mode not in ("max", "min") or (name and name.split("/")[0] not in config.data.eval_splits):
-        raise ValueError(
-            f'best must be ("split/name", "max" or "min") with one of the splits'
-            f" {', '.join(config.data.eval_splits)}, got {config.best!r}."
-        )
     variables = shapes(task, example)
+    _check_best(config, task, variables, example)
     rate, momentum = schedules.create(config.schedule, steps=config.steps)
     for player in task.losses:
         owned = states.owned(variables["params"], player, task.losses)
@@ -91,17 +88,34 @@ def run_variables(workdir, shapes, *, step=None):
     )
 
 
-def _evaluated(workdir, step=None):
-    path = pathlib.Path(workdir) / "checkpoints"
-    try:
-        step, arrays, _ = checkpoints.read(path, step)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # what a damaged file raises has no common type
+def _check_best(config, task, variables, example):
+    name, mode = config.best if len(config.best) == 2 else ("", "")
+    split, _, metric = name.partition("/")
+    if mode not in ("max", "min") or (name and split not in config.data.eval_splits):
         raise ValueError(
-            f"The checkpoint of step {step or 'the newest'} in {path} is damaged: {error}"
-            f" There is: {', '.join(map(str, checkpoints.steps(path)))}."
-        ) from error
+            f'best must be ("split/name", "max" or "min") with one of the splits'
+            f" {', '.join(config.data.eval_splits)}, got {config.best!r}."
+        )
+    known = _metric_names(task, variables, example) if name else [metric]
+    if metric not in known:
+        near = difflib.get_close_matches(metric, known) or sorted(known)
+        raise ValueError(
+            f"best names the metric {metric!r}, which the task does not measure. Nearest:"
+            f" {', '.join(near)}."
+        )
+
+
+def _metric_names(task, variables, example):
+    """What the task calls the metrics of a split, from one without examples."""
+    sums, records = jax.eval_shape(task.measure, variables, example)
+    sums = jax.tree.map(lambda leaf: np.zeros(leaf.shape), sums)
+    records = records | {"id": example["id"], "weight": example["weight"]}
+    records = jax.tree.map(lambda leaf: np.zeros((0, *leaf.shape[1:]), leaf.dtype), records)
+    return list(task.summarise(sums, records))
+
+
+def _evaluated(workdir, step=None):
+    step, arrays, _ = checkpoints.read(pathlib.Path(workdir) / "checkpoints", step)
     kind = "ema/" if any(name.startswith("ema/") for name in arrays) else "variables/"
     return step, {n.removeprefix(kind): a for n, a in arrays.items() if n.startswith(kind)}
 

@@ -16,7 +16,7 @@ class Task:
             `params[player]` and sees what the earlier ones left.
         measure: (variables, batch) -> (sums, records). Sums add up over batches, devices and hosts;
             records [B, ...] are kept for every example of weight > 0, where a metric is no sum.
-        summarise: (sums, records) -> {name: float}, on the host, in float64.
+        summarise: (sums, records) -> {name: float}, on the host, in float64; of no examples too.
         predict: (variables, inputs) -> predictions, fixed shapes; inputs is a batch without labels.
         draw: (inputs, predictions, sums) -> {file name: uint8 [H, W, 3]}, on the host. Inputs may
             hold labels, or a list `name`, by which the pictures are then called, one for each;

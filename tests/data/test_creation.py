@@ -95,7 +95,7 @@ def test_a_folder_is_decoded_once_where_it_fits_and_streamed_where_not(tmp_path)
     [
         ({"batch_size": 0}, r"batch_size must be .* got 0\. The nearest is"),
         ({"accumulate": 0}, "accumulate must be at least 1"),
-        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"seed": -1}, "seed must be at least 0 .*, got -1"),
         ({"data_channels": 4}, r"data\.channels must be 0 .* 1 or 3, got 4"),
         ({"data_image_size": -1}, r"data\.image_size must be 0 .*, got -1"),
         ({"data_workers": -1}, r"data\.workers must be 0 .*, got -1"),

@@ -27,6 +27,11 @@ def test_an_unknown_attribute_lists_those_of_the_model():
         models.create("resnet20", classes=3)
 
 
+def test_an_attribute_of_another_type_is_named():
+    with pytest.raises(ValueError, match="width of model resnet20 must be int, got 'wide'"):
+        models.create("resnet20", width="wide")
+
+
 def test_listing_models_imports_no_architecture():
     code = (
         "import sys; from jaxcv import models; models.available();"

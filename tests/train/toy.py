@@ -4,11 +4,10 @@ import types
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from configs import base
-from jaxcv.train import Task
+from jaxcv.train import Task, loop
 
 MODEL = nn.Dense(3)
 SIZE = 22  # of the evaluation split: no batch size of the tests divides it
@@ -31,7 +30,7 @@ def config(**fields):
 
 
 def task(**replaced):
-    """The Task: classes of vectors `x` [B, 4], with functions replaced."""
+    """The Task: `y` [B, 3] from vectors `x` [B, 4] by least squares, with functions replaced."""
 
     def init(key, batch):
         return MODEL.init(key, batch["x"])
@@ -49,7 +48,8 @@ def task(**replaced):
         return sums, {"worst": errors.max(-1)}
 
     def summarise(sums, records):
-        return {"square": sums["square"] / sums["count"], "median": np.median(records["worst"])}
+        count = max(sums["count"], 1)
+        return {"square": sums["square"] / count, "worst": np.max(records["worst"], initial=0)}
 
     def predict(variables, inputs):
         return {"y": MODEL.apply(variables, inputs["x"])}
@@ -70,7 +70,7 @@ def task(**replaced):
 
 
 def batch(number, size=8):
-    """Batch `number` of the training stream: a pure function of it."""
+    """Batch `number` of the training stream, a pure function of it."""
     return examples(np.arange(number * size, (number + 1) * size))
 
 
@@ -93,13 +93,12 @@ def split(size=SIZE, batch_size=8):
         yield part | {"weight": np.float32(ids < size)}
 
 
-def batches(config, before=lambda number: None):
-    """What `loop` takes as data; `before` is called with each training batch's number."""
+def batches(config, on_batch=lambda number, batch: batch):
+    """What `loop` takes as data; `on_batch` sees each training batch and may put in another."""
 
     def train(start):
         for number in range(start, config.steps):
-            before(number)
-            yield batch(number, config.batch_size)
+            yield on_batch(number, batch(number, config.batch_size))
 
     return types.SimpleNamespace(
         train=train,
@@ -110,3 +109,8 @@ def batches(config, before=lambda number: None):
 
 def variables(task):
     return task.init(jax.random.key(0), examples(np.arange(1)))
+
+
+def run(workdir, config, *, task=task(), **options):  # noqa: B008, which is a constant
+    """What `train.loop` returns for the toy; options as for `batches`."""
+    return loop(task, batches(config, **options), config, workdir, variables(task))

@@ -38,11 +38,12 @@ def create(config):
     """
     augment_one = functools.partial(_augment_one, config=config)
     # Every check runs on shapes and options alone: a picture that is never made finds them here.
+    key = jax.eval_shape(jax.random.key, 0)
     picture = {"image": jax.ShapeDtypeStruct((4096, 4096, 3), jnp.float32)}
     try:
         check.check_padding_mode(config.padding_mode)
         check.check_within("min_visible", config.min_visible, 0, 1)
-        jax.eval_shape(augment_one, jax.random.key(0), picture)
+        jax.eval_shape(augment_one, key, picture)
     except ValueError as error:
         raise ValueError(f"config.augment: {error}") from None
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from jaxcv import ops
 from jaxcv.data.augment import check
 from jaxcv.data.augment.geometric import determinant, image_size, invert, move_points
 from jaxcv.data.augment.remap import pixel_centres, warp
@@ -54,7 +55,7 @@ def elastic_deformation(
     vectors = sigma * jax.random.normal(key, (grid, grid, 2))
 
     centres = pixel_centres(size)
-    bent = centres + _displacement(vectors, centres, size)
+    bent = centres + ops.interpolate_displacement(vectors, centres, size)
     return warp(
         example,
         move_points(invert(matrix), bent),
@@ -66,30 +67,11 @@ def elastic_deformation(
     )
 
 
-def _displacement(vectors, points, size):
-    """Displacement at each point, continued outside the canvas. [G, G, 2], [..., 2] -> [..., 2]."""
-    last = vectors.shape[0] - 1
-    canvas = jnp.array([size[1], size[0]], jnp.float32)
-    place = jnp.clip(points / canvas, 0, 1) * last  # in units of the grid's spacing
-    weights = _keys_kernel(place[..., None] - jnp.arange(last + 1))  # [..., 2, G]
-    weights /= weights.sum(-1, keepdims=True)
-    x, y = weights[..., 0, :], weights[..., 1, :]
-    return jnp.einsum("...i,...j,ijd->...d", y, x, vectors, precision="highest")
-
-
-def _keys_kernel(distance):
-    """Cubic convolution. Keys 1981, "Cubic convolution interpolation for digital images"."""
-    x = jnp.abs(distance)
-    near = (1.5 * x - 2.5) * x * x + 1
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return jnp.where(x < 1, near, jnp.where(x < 2, far, 0))
-
-
 def _unbend(vectors, points, size):
     """Where the displacement takes the picture's points: p with p + displacement(p) = point."""
 
     def error(places):
-        return places + _displacement(vectors, places, size) - points
+        return places + ops.interpolate_displacement(vectors, places, size) - points
 
     places = jax.lax.fori_loop(0, _ITERATIONS, lambda _, places: places - error(places), points)
     found = (jnp.abs(error(places)) <= _TOLERANCE).all(-1, keepdims=True)

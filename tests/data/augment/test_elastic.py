@@ -5,7 +5,6 @@ import pytest
 from jax.scipy.ndimage import map_coordinates
 
 from jaxcv.data import augment
-from jaxcv.data.augment import elastic
 
 SIZE = 48
 
@@ -35,19 +34,6 @@ def test_no_displacement_returns_every_entry():
     bend = jax.jit(lambda key: augment.elastic_deformation(key, example, sigma=0.0))
     got = bend(jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, got, example)
-
-
-def test_displacement_passes_through_the_grid_and_is_smooth_between():
-    vectors = jax.random.normal(jax.random.key(0), (3, 3, 2))
-    nodes = jnp.stack(jnp.meshgrid(jnp.array([0.0, 4, 8]), jnp.array([0.0, 3, 6])), axis=-1)
-    displacement = jax.jit(lambda points: elastic._displacement(vectors, points, (6, 8)))
-    got = displacement(nodes)
-    np.testing.assert_allclose(got, vectors, atol=1e-6)
-    # Half-way between the first two of three nodes the kernel's weights are 9, 9, -1 (over 17
-    # where the fourth, -1, lies outside).
-    middle = displacement(jnp.array([2.0, 0]))
-    want = (9 * vectors[0, 0] + 9 * vectors[0, 1] - vectors[0, 2]) / 17
-    np.testing.assert_allclose(middle, want, atol=1e-6)
 
 
 def test_displacements_have_the_deviation_asked_for():

@@ -1,0 +1,220 @@
+"""What the loop costs: its steps beside the bare jitted step, in turn, in one run.
+
+    python -m benchmarks.loop --data_dir=/path/to/tensorflow_datasets
+
+LeNet-5 at batch 256 on MNIST as configs/classification/lenet_mnist.py trains it; without --data_dir
+on random images of MNIST's size and number. The loop reads data, adds up metrics, logs every 100
+steps and saves a checkpoint every 1,000; evaluation is off. The bare step is the same compiled
+function, fed one batch that is on the device already. They take turns of 100 steps, so that what
+else the machine does hits both. A figure is the median over turns. The goal is a ratio of 0.95.
+Prints the figures and writes them to benchmarks/results/.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import re
+import tempfile
+import time
+
+import jax
+import numpy as np
+from absl import app, flags
+
+from experiments import load_config
+from jaxcv import data, tasks, train
+from jaxcv.data import pipeline
+from jaxcv.data.source import reader
+from jaxcv.train import optimizers, report, schedules
+from jaxcv.train import state as states
+from jaxcv.train.batches import placed
+from jaxcv.train.checkpoints import Checkpoints
+from jaxcv.train.step import train_step
+
+DATA_DIR = flags.DEFINE_string("data_dir", "", "folder of TFDS's sets with MNIST; random if empty")
+ROUNDS = flags.DEFINE_integer("rounds", 3, "thousands of steps, each with a checkpoint", 1)
+OUTPUT = flags.DEFINE_string("output", None, "result file without ending; none if empty")
+
+FOLDER = pathlib.Path(__file__).parent
+TURN = 100  # steps
+WARM = 50  # steps before the first turn; also, a checkpoint falls into the middle of its turn
+TURNS_A_CHECKPOINT = 10
+CHECKPOINTS = 5  # saved one by one, to see what one costs
+
+
+class Turns:
+    """The Data `batches`, where the training stream makes the loop take turns with `bare`.
+
+    Attributes:
+        loop, bare: seconds of a step in each turn.
+    """
+
+    def __init__(self, batches, bare):
+        self.loop, self.bare = [], []
+        self._batches, self._run_bare = batches, bare
+
+    def data(self):
+        return dataclasses.replace(self._batches, train=self._stream)
+
+    def _stream(self, start):
+        begun = None
+        for i, batch in enumerate(self._batches.train(start)):
+            if i >= WARM and (i - WARM) % TURN == 0:
+                if begun is not None:
+                    # The loop's last step is still under way. The bare side waits for it before
+                    # its clock starts, so it is nobody's.
+                    self.loop.append((time.perf_counter() - begun) / (TURN - 1))
+                self.bare.append(self._run_bare())
+                begun = time.perf_counter()
+            yield batch
+
+
+def bare_side(task, config, variables, batches):
+    """A function that takes a turn of bare steps and gives the seconds of one."""
+    rate, momentum = schedules.create(config.schedule, steps=config.steps)
+    rules = {
+        player: optimizers.create(config.optimizer, rate, variables["params"], momentum=momentum)
+        for player in task.losses
+    }
+    step = train_step(task, rules)
+    state = states.create(variables, rules, seed=config.seed, ema=False)
+    batch = next(placed(batches.train(0), micro_batches=1))
+
+    def run(count):
+        nonlocal state
+        for _ in range(count):
+            state, sums = step(state, batch)
+        jax.block_until_ready(sums)
+
+    run(1)
+
+    def turn():
+        run(2)  # waits for what the loop left, and warms up
+        begun = time.perf_counter()
+        run(TURN)
+        return (time.perf_counter() - begun) / TURN
+
+    return turn, lambda: state
+
+
+def open_data(config):
+    """MNIST from --data_dir, or random arrays in its place."""
+    if DATA_DIR.value:
+        with config.unlocked():
+            config.data.dir = DATA_DIR.value
+        return data.create(config)
+    random = np.random.default_rng(0)
+    source = data.Source(
+        name="random",
+        split="train",
+        size=60_000,
+        read=reader(
+            {
+                "image": random.integers(0, 256, (60_000, 28, 28, 1), np.uint8),
+                "label": random.integers(0, 10, 60_000, np.int32),
+            }
+        ),
+        class_names=tuple("0123456789"),
+        in_memory=True,
+        example_name=str,
+    )
+    rows = functools.partial(
+        pipeline.training_rows,
+        size=source.size,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        accumulate=1,
+        hosts=1,
+        host=0,
+    )
+
+    def stream(start):
+        numbers = range(start, config.steps)
+        return pipeline.iterate(source, rows, numbers, workers=0, prefetch=config.data.prefetch)
+
+    example = pipeline.read(source, np.zeros(1, int), np.ones(1, np.float32))
+    return data.Data(train=stream, evaluation={}, sources={"train": source}, example=example)
+
+
+def checkpoint_seconds(state, folder):
+    """[CHECKPOINTS, 2]: seconds that a save keeps the loop's thread, and until it has arrived."""
+    checkpoints = Checkpoints(folder, keep=2)
+    seconds = []
+    for step in range(CHECKPOINTS):
+        begun = time.perf_counter()
+        checkpoints.save(step, states.named(states.to_host(state)), {"step": step})
+        kept = time.perf_counter() - begun
+        checkpoints.wait()
+        seconds.append([kept, time.perf_counter() - begun])
+    checkpoints.close()
+    return np.array(seconds)
+
+
+def summary(turns, checkpoints):
+    """The figures of a run as a dict of numbers; times in milliseconds."""
+    loop, bare = np.array(turns.loop) * 1e3, np.array(turns.bare[: len(turns.loop)]) * 1e3
+    saving = np.arange(len(loop)) % TURNS_A_CHECKPOINT == TURNS_A_CHECKPOINT - 1
+    plain, with_save = np.median(loop[~saving]), np.median(loop[saving])
+    step = plain + (with_save - plain) / TURNS_A_CHECKPOINT
+    kept, arrived = np.median(checkpoints, axis=0) * 1e3
+    return {
+        "ratio": np.median(bare) / step,
+        "ratio of neighbouring turns, quartiles": np.percentile(bare / loop, [25, 50, 75]).tolist(),
+        "bare, steps/s": 1e3 / np.median(bare),
+        "loop, steps/s": 1e3 / step,
+        "bare, ms a step, quartiles": np.percentile(bare, [25, 50, 75]).tolist(),
+        "loop, ms a step, quartiles": np.percentile(loop, [25, 50, 75]).tolist(),
+        "turn with a checkpoint, ms more": (with_save - plain) * TURN,
+        "checkpoint, ms on the loop's thread": kept,
+        "checkpoint, ms until it has arrived": arrived,
+        "peak memory, MB": report.peak_memory()["host_bytes"] / 2**20,
+    }
+
+
+def main(_):
+    every = TURN * TURNS_A_CHECKPOINT
+    config = load_config(
+        "configs/classification/lenet_mnist.py",
+        **{"steps": WARM + every * ROUNDS.value + TURN, "batch_size": 256, "log_every": TURN},
+        **{"checkpoint_every": every, "eval_every": 0, "pictures": 0, "best": ("", "max")},
+        **{"data.eval_splits": ()},
+    )
+    batches = open_data(config)
+    with config.unlocked():
+        config.data.class_names = batches.sources["train"].class_names
+    task = tasks.create(config)
+    variables = train.initial_variables(task, batches.example, seed=config.seed)
+    bare, state = bare_side(task, config, variables, batches)
+    turns = Turns(batches, bare)
+    with tempfile.TemporaryDirectory() as folder:
+        train.loop(task, turns.data(), config, pathlib.Path(folder) / "run", variables)
+        checkpoints = checkpoint_seconds(state(), pathlib.Path(folder) / "checkpoints")
+    figures = summary(turns, checkpoints)
+    about = {
+        "device": report.device(),
+        "load": os.getloadavg(),
+        "versions": report.versions(),
+        "data": batches.sources["train"].name,
+        "turns": len(turns.loop),
+    }
+    print("\n".join(f"| {name} | {_text(value)} |" for name, value in (about | figures).items()))
+    output = OUTPUT.value
+    if output is None:
+        words = re.sub(r"\W+", "_", report.device()).strip("_")
+        output = FOLDER / "results" / f"loop_{words}"
+    if output:
+        path = pathlib.Path(output).with_suffix(".json")
+        content = about | figures | {"loop_s": turns.loop, "bare_s": turns.bare}
+        train.write_whole(path, json.dumps(content, indent=1) + "\n")
+
+
+def _text(value):
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)
+
+
+if __name__ == "__main__":
+    app.run(main)

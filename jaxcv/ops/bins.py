@@ -1,0 +1,386 @@
+"""Means of samples over the bins of boxes, what RoIAlign and its relatives have in common.
+
+A bin's mean over a grid of bilinear samples is separable, and along one axis it is a short weighted
+sum of rows of the map. Where the samples are dense, the weights of r samples fall on about r + 1
+neighbouring rows; where they lie far apart, on two rows each. So a box needs few taps (pairs of a row
+and a column) or many, and on a CPU each box takes as many as it needs.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcv.ops import sliding
+
+_UNROLLED = 5  # taps an axis up to which a box's sum is one fused loop
+_CHUNK = 4  # columns of one step where there are more
+
+
+def check_regions(features, boxes, output_size):
+    """Height and width of the output, for a map [H, W, C] and boxes [N, 4] of floats.
+
+    Raises:
+        ValueError: they are not, or output_size is no int or pair of ints from 1 up.
+    """
+    if features.ndim != 3 or 0 in features.shape[:2]:
+        raise ValueError(
+            f"features must be [H, W, C] with at least one pixel, got {list(features.shape)}."
+            " For a batch, jax.vmap the function."
+        )
+    if boxes.ndim != 2 or boxes.shape[-1] != 4:
+        raise ValueError(
+            f"boxes must be [N, 4] (x1, y1, x2, y2), got {list(boxes.shape)}."
+            " For a batch, jax.vmap the function."
+        )
+    sliding.check_floating(features=features)
+    sliding.check_floating(boxes=boxes)
+    size = sliding.per_axis(output_size, 2, "output_size")
+    return sliding.at_least(size, 1, "output_size")
+
+
+class Axis(NamedTuple):
+    """Bins along one axis, for N boxes: sample k lies at begin + (k + 1/2) * step, k < samples.
+
+    All are floats. A coordinate is a pixel's index; samples in [-1, 0] are taken at 0, those in
+    [size - 1, size] at size - 1, those outside of [-1, size] count as zeros.
+    """
+
+    begin: Any  # [N, P]
+    step: Any  # [N, P], positive
+    samples: Any  # [N, P], whole numbers
+    size: Any  # [N, 1], pixels of the box's map along this axis
+
+
+class Bins(NamedTuple):
+    """What `bin_means` is to average, for N boxes of P x Q bins each."""
+
+    rows: Axis
+    columns: Axis
+    level: Any  # [N] int, which map the box is in
+    valid: Any  # [N] bool; the means of other boxes are nan
+    offsets: Any  # [P * Q] int, added to every index into the flat map
+
+
+def regular_axis(start, extent, bins, samples, size):
+    """Equal bins from start to start + extent, [N] each, with `samples` [N] in each bin.
+
+    A negative extent has its samples too, in other words backwards.
+    """
+    width = divide(extent, bins)[:, None]
+    begin = start[:, None] + jnp.arange(bins, dtype=start.dtype) * width + jnp.minimum(width, 0)
+    samples = jnp.broadcast_to(samples[:, None], begin.shape)
+    # Not 0, by which `_dense_weight` divides: coinciding samples still coincide in effect.
+    step = jnp.maximum(jnp.abs(width) / jnp.maximum(samples, 1), jnp.finfo(start.dtype).tiny ** 0.5)
+    return Axis(begin, step, samples, size)
+
+
+def rounded_corners(features, boxes, spatial_scale):
+    """Corners on the map's pixels, as in C: lows and highs [N, 2] (y, x), and [N] which are finite.
+
+    Halves are rounded away from zero. A box that is not finite lies at 0.
+    """
+    dtype = jnp.promote_types(features.dtype, jnp.float32)
+    boxes = jax.lax.stop_gradient(boxes).astype(dtype) * spatial_scale
+    finite = jnp.isfinite(boxes).all(1)
+    boxes = jnp.where(finite[:, None], boxes, 0)
+    whole = jnp.trunc(boxes)
+    corners = whole + jnp.where(jnp.abs(boxes - whole) >= 0.5, jnp.sign(boxes), 0)
+    return corners[:, 1::-1], corners[:, :1:-1], finite
+
+
+def pixel_bins(start, extent, bins, size):
+    """First pixel and the one after the last of equal bins grown to whole pixels: [N, bins] each."""
+    width = divide(extent, bins)[:, None]
+    place = jnp.arange(bins, dtype=start.dtype)
+    first = jnp.floor(place * width) + start[:, None]
+    end = jnp.ceil((place + 1) * width) + start[:, None]
+    return jnp.clip(first, 0, size), jnp.clip(end, 0, size)
+
+
+def pixel_axis(first, end, size):
+    """An axis whose bins hold the pixels from first to before end, [N, P] within 0..size."""
+    count = jnp.maximum(end - first, 0)
+    return Axis(first - 0.5, jnp.ones_like(first), count, jnp.full_like(first[:, :1], size))
+
+
+def divide(array, number):
+    """array / number, correctly rounded.
+
+    XLA multiplies by the rounded inverse of what it can see to be constant. That gives 14 / 7 a bit
+    more than 2, and with it another number of samples.
+    """
+    return array / jnp.where(jnp.isnan(array), 1, number)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def bin_means(maps, bins, most):
+    """Mean of the samples in every bin: [N, P * Q, C], differentiable by the maps alone.
+
+    Args:
+        maps: tuple of [H, W, C] float.
+        bins: Bins, in the dtype to compute in.
+        most: an int that no box's taps along an axis exceed, or None.
+    """
+    return jax.lax.platform_dependent(
+        maps,
+        bins,
+        cpu=jax.custom_batching.sequential_vmap(functools.partial(_means_by_box, most=most)),
+        default=_means_at_once,
+    )
+
+
+def _forward(maps, bins, most):
+    return bin_means(maps, bins, most), (maps, bins)
+
+
+def _backward(most, residuals, cotangent):
+    maps, bins = residuals
+    gradients = jax.lax.platform_dependent(
+        maps,
+        bins,
+        cotangent,
+        cpu=jax.custom_batching.sequential_vmap(functools.partial(_gradients_by_box, most=most)),
+        default=_gradients_at_once,
+    )
+    return gradients, None
+
+
+bin_means.defvjp(_forward, _backward)
+
+
+def taps(axis, t):
+    """Taps t of every bin, and their weights: [..., P] axes and [T] int -> [..., P, T] int, float.
+
+    Weights of t at and beyond `tap_counts(axis)` are 0.
+    """
+    begin, step, samples, size = (jnp.expand_dims(a, -1) for a in axis)
+    spread = jnp.expand_dims(_is_spread(axis), (-2, -1))
+    row = jnp.expand_dims(_ends(axis)[0], -1) + t
+    weight = _dense_weight(begin, step, samples, size, row)
+
+    position = begin + (t // 2 + 0.5) * step
+    inside = (position >= -1) & (position <= size) & (t // 2 < samples)
+    position = jnp.clip(position, 0, size - 1)
+    low = jnp.floor(position)
+    part = jnp.where(t % 2, position - low, 1 - (position - low))
+    row = jnp.where(spread, low + t % 2, row)
+    weight = jnp.where(spread, jnp.where(inside, part, 0), weight)
+
+    weight = jnp.where(row < size, weight / jnp.maximum(samples, 1), 0)
+    return jnp.minimum(row, size - 1).astype(jnp.int32), weight
+
+
+def tap_counts(axis):
+    """How many taps the bins of each box need: [..., P] axes -> [...] int32."""
+    rows = _dense_count(axis)
+    return jnp.where(_is_spread(axis), 2 * axis.samples.max(-1), rows).astype(jnp.int32)
+
+
+def _dense_weight(begin, step, samples, size, row):
+    """Summed weight that a bin's samples give a row, in closed form.
+
+    Samples less than one pixel away count by 1 - distance, and the mean distance of an evenly
+    spaced series is that of its middle. Before the first row and after the last they count whole.
+    """
+
+    def place(coordinate):
+        return (coordinate - begin) / step - 0.5  # sample k = 0, 1, ... is at k
+
+    def count(before, after, ramp):
+        before, after = jnp.clip(before, 0, samples), jnp.clip(after, 0, samples)
+        middle = begin + step * (before + after) / 2
+        return (after - before) * jnp.where(ramp, 1 - jnp.abs(row - middle), 1)
+
+    last = row == size - 1
+    above = count(jnp.ceil(place(row - 1)), jnp.ceil(place(row)), row > 0)
+    end = place(row + 1)
+    return above + count(
+        jnp.ceil(place(row)), jnp.where(last, jnp.floor(end) + 1, jnp.ceil(end)), ~last
+    )
+
+
+def _ends(axis):
+    """First and last row that the samples of each bin touch, [..., P] float."""
+    first = jnp.floor(axis.begin + axis.step / 2)
+    last = jnp.floor(axis.begin + (axis.samples - 0.5) * axis.step) + 1
+    return jnp.clip(first, 0, axis.size - 1), jnp.clip(last, 0, axis.size - 1)
+
+
+def _dense_count(axis):
+    first, last = _ends(axis)
+    return (last - first).max(-1) + 1
+
+
+def _is_spread(axis):
+    """Whether taking the two rows of each sample is less than all rows from first to last."""
+    return _dense_count(axis) > 2 * axis.samples.max(-1)
+
+
+def _means_by_box(maps, bins, most):
+    flat = [image.reshape(-1, image.shape[-1]) for image in maps]
+    dtype = bins.rows.begin.dtype
+    start = jnp.zeros((len(bins.offsets), maps[0].shape[-1]), dtype)
+
+    def mean(level, visit, box):
+        return visit(functools.partial(_add_rows, flat[level]), start, box, maps[level].shape[1])
+
+    def one(item):
+        form, box = item
+        branches = [lambda box: jnp.full_like(start, jnp.nan)]
+        branches += [
+            functools.partial(mean, level, visit)
+            for level in range(len(maps))
+            for visit in _visits(most)
+        ]
+        return jax.lax.switch(form, branches, box)
+
+    return jax.lax.map(one, (_forms(bins, most), _boxes(bins, most)))
+
+
+def _gradients_by_box(maps, bins, cotangent, most):
+    dtype = bins.rows.begin.dtype
+    start = tuple(
+        jnp.zeros((image.shape[0] * image.shape[1], image.shape[2]), dtype) for image in maps
+    )
+
+    def add(level, visit, totals, box, g):
+        total = visit(functools.partial(_scatter_rows, g), totals[level], box, maps[level].shape[1])
+        return totals[:level] + (total,) + totals[level + 1 :]
+
+    def one(totals, item):
+        form, box, g = item
+        branches = [lambda totals, box, g: totals]
+        branches += [
+            functools.partial(add, level, visit)
+            for level in range(len(maps))
+            for visit in _visits(most)
+        ]
+        return jax.lax.switch(form, branches, totals, box, g), None
+
+    items = (_forms(bins, most), _boxes(bins, most), cotangent)
+    totals, _ = jax.lax.scan(one, start, items)
+    return _as_maps(totals, maps)
+
+
+class _Box(NamedTuple):
+    """One box, or with a leading axis all: its bins and the first few taps of them."""
+
+    rows: Axis
+    columns: Axis
+    offsets: Any  # [P * Q]
+    row_taps: Any  # [P, T] indices and weights
+    column_taps: Any  # [Q, T]
+
+
+def _boxes(bins, most):
+    t = jnp.arange(min(most or _UNROLLED, _UNROLLED))
+    count = len(bins.valid)
+    return _Box(
+        bins.rows,
+        bins.columns,
+        jnp.broadcast_to(bins.offsets, (count, *bins.offsets.shape)),
+        taps(bins.rows, t),
+        taps(bins.columns, t),
+    )
+
+
+def _visits(most):
+    """Ways to go through a box's taps, by the number of taps an axis: 2, 3, ..., any."""
+    few = range(2, min(most or _UNROLLED, _UNROLLED) + 1)
+    visits = [functools.partial(_visit_few, count) for count in few]
+    return visits if most is not None and most <= _UNROLLED else [*visits, _visit_any]
+
+
+def _forms(bins, most):
+    """Which branch a box takes: 0 if it is not valid, then level by level the ways of `_visits`."""
+    ways = len(_visits(most))
+    needed = jnp.maximum(tap_counts(bins.rows), tap_counts(bins.columns))
+    return jnp.where(bins.valid, 1 + bins.level * ways + jnp.clip(needed - 2, 0, ways - 1), 0)
+
+
+def _visit_few(count, step, carry, box, width):
+    rows, columns = ([a[:, :count] for a in pair] for pair in (box.row_taps, box.column_taps))
+    return step(carry, *_cross(rows, columns, width, box.offsets))
+
+
+def _visit_any(step, carry, box, width):
+    def pairs(row, columns):
+        rows = taps(box.rows, row)
+        return _cross(rows, taps(box.columns, columns), width, box.offsets)
+
+    return _visit_in_chunks(step, carry, pairs, tap_counts(box.rows), tap_counts(box.columns))
+
+
+def _visit_in_chunks(step, carry, pairs, rows, columns):
+    def chunk(i, j, carry):
+        return step(carry, *pairs(i[None], j * _CHUNK + jnp.arange(_CHUNK)))
+
+    def row(i, carry):
+        chunks = -(-columns // _CHUNK)
+        return jax.lax.fori_loop(0, chunks, functools.partial(chunk, i), carry)
+
+    return jax.lax.fori_loop(0, rows, row, carry)
+
+
+def _cross(rows, columns, width, offsets):
+    """[P, S] and [Q, T] taps -> [P * Q, S * T] indices into the flat map, and weights."""
+    indices = rows[0][:, None, :, None] * width + columns[0][None, :, None, :]
+    weights = rows[1][:, None, :, None] * columns[1][None, :, None, :]
+    shape = (len(offsets), -1)
+    return indices.reshape(shape) + offsets[:, None], weights.reshape(shape)
+
+
+def _add_rows(flat, total, indices, weights):
+    for k in range(indices.shape[1]):  # unrolled: XLA fuses the gathers, one per tap, into the sum
+        rows = flat.at[indices[:, k]].get(mode="promise_in_bounds")
+        total = total + rows * weights[:, k, None]
+    return total
+
+
+def _scatter_rows(cotangent, total, indices, weights):
+    updates = cotangent[:, None] * weights[..., None]  # [P * Q, taps, C]
+    updates = updates.reshape(-1, updates.shape[-1])
+    return total.at[indices.reshape(-1)].add(updates, mode="promise_in_bounds")
+
+
+def _as_maps(totals, maps):
+    return tuple(t.reshape(image.shape).astype(image.dtype) for t, image in zip(totals, maps))
+
+
+# For a GPU: the boxes of all maps at once, tap by tap.
+
+
+def _means_at_once(maps, bins):
+    flat = jnp.concatenate([image.reshape(-1, image.shape[-1]) for image in maps])
+    start = jnp.zeros((len(bins.valid) * len(bins.offsets), flat.shape[1]), bins.rows.begin.dtype)
+    total = _visit_all(functools.partial(_add_rows, flat), start, maps, bins)
+    means = total.reshape(len(bins.valid), len(bins.offsets), -1)
+    return jnp.where(bins.valid[:, None, None], means, jnp.nan)
+
+
+def _gradients_at_once(maps, bins, cotangent):
+    cotangent = jnp.where(bins.valid[:, None, None], cotangent, 0)
+    cotangent = cotangent.reshape(-1, cotangent.shape[-1])
+    sizes = [image.shape[0] * image.shape[1] for image in maps]
+    total = jnp.zeros((sum(sizes), cotangent.shape[1]), cotangent.dtype)
+    total = _visit_all(functools.partial(_scatter_rows, cotangent), total, maps, bins)
+    starts = [sum(sizes[:i]) for i in range(1, len(sizes))]
+    return _as_maps(jnp.split(total, starts), maps)
+
+
+def _visit_all(step, carry, maps, bins):
+    sizes = [image.shape[0] * image.shape[1] for image in maps]
+    starts = jnp.array([sum(sizes[:i]) for i in range(len(sizes))])[bins.level]
+    widths = jnp.array([image.shape[1] for image in maps])[bins.level]
+
+    def pairs(row, columns):
+        rows = taps(bins.rows, row)
+        columns = taps(bins.columns, columns)
+        offsets = starts[:, None] + bins.offsets[None]
+        indices, weights = jax.vmap(_cross)(rows, columns, widths, offsets)
+        return indices.reshape(-1, indices.shape[-1]), weights.reshape(-1, weights.shape[-1])
+
+    most = [tap_counts(axis).max(initial=0) for axis in (bins.rows, bins.columns)]
+    return _visit_in_chunks(step, carry, pairs, *most)

@@ -1,0 +1,250 @@
+"""The loops of greedy suppression: each box, best first, unless suppressed, suppresses others.
+
+Every form gives the same answer. `most` takes the best box again and again and needs no order: it
+is for few outputs. The others go through sorted boxes: on a CPU `_by_suffix` compares a box with
+all worse ones, `_by_sweep` only with those near it in x; on other platforms, where a loop of small
+steps is a chain of launches, `_by_tiles` compares many at a time.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Planes(NamedTuple):
+    """N boxes, coordinate by coordinate: the loops vectorise over boxes.
+
+    The area is made before any loop: one that is computed next to the union is contracted to a
+    fused multiply-add there, and the last bit of the IoU differs from everybody else's.
+    """
+
+    sides: jax.Array  # [5, N]: x1, y1, x2, y2, area
+    classes: jax.Array | None  # [N]: boxes of different classes never overlap
+
+
+def planes(boxes, classes=None):
+    """[N, 4] -> Planes."""
+    x1, y1, x2, y2 = (boxes[:, i] for i in range(4))
+    return Planes(jnp.stack([x1, y1, x2, y2, (x2 - x1) * (y2 - y1)]), classes)
+
+
+def overlap(one, others, threshold):
+    """Whether IoU > threshold. An IoU of 0/0 or nan is not."""
+    common, union = common_and_union(one, others)
+    over = common / union > threshold
+    return over if one.classes is None else over & (one.classes == others.classes)
+
+
+def common_and_union(one, others):
+    """The areas of intersection and of union."""
+    x1, y1, x2, y2, area = one.sides
+    other_x1, other_y1, other_x2, other_y2, other_area = others.sides
+    width = jnp.maximum(jnp.minimum(x2, other_x2) - jnp.maximum(x1, other_x1), 0)
+    height = jnp.maximum(jnp.minimum(y2, other_y2) - jnp.maximum(y1, other_y1), 0)
+    common = width * height
+    return common, area + other_area - common
+
+
+def box_at(boxes, i):
+    """Box i, as Planes of a single box."""
+    return jax.tree.map(lambda plane: _item(plane, i, -1), boxes)
+
+
+def integers_in_order(values):
+    """Integers of the same size that compare as the floats do: several times faster to sort."""
+    values = jnp.where(values == 0, 0, values)  # -0 equals 0
+    kind = jnp.int32 if values.dtype == jnp.float32 else jnp.int64
+    bits = jax.lax.bitcast_convert_type(values, kind)
+    return jnp.where(bits < 0, bits ^ jnp.iinfo(kind).max, bits)
+
+
+def most(boxes, rank, threshold, count):
+    """The best `count` survivors in order of rank, highest first.
+
+    Args:
+        boxes: Planes of [N].
+        rank: [N] int, the lowest int of its type where a box does not take part.
+        threshold: scalar.
+        count: int.
+
+    Returns:
+        indices: [count] int32, 0 where there are fewer.
+        valid: [count] bool.
+    """
+    n = len(rank)
+    place = jnp.arange(n, dtype=jnp.int32)
+    gone = jnp.iinfo(rank.dtype).min
+
+    def more(state):
+        found, _, _, best = state
+        return (found < count) & (best > gone)
+
+    def take(state):
+        found, indices, rank, best = state
+        # The first of the best: argmax is slower on a CPU.
+        i = jnp.min(jnp.where(rank == best, place, n))
+        one = box_at(boxes, i)
+        rank = jnp.where(overlap(one, boxes, threshold) | (place == i), gone, rank)
+        return found + 1, indices.at[found].set(i), rank, jnp.max(rank)
+
+    start = (jnp.int32(0), jnp.zeros(count, jnp.int32), rank, jnp.max(rank))
+    found, indices, _, _ = jax.lax.while_loop(more, take, start)
+    return indices, jnp.arange(count, dtype=jnp.int32) < found
+
+
+def survivors(boxes, alive, threshold):
+    """Which boxes survive, given best first: Planes of [N], [N] bool -> [N] bool."""
+    return jax.lax.platform_dependent(boxes, alive, threshold, cpu=_one_by_one, default=_by_tiles)
+
+
+# A batched `cond` computes both sides, so several images go one after the other.
+@jax.custom_batching.sequential_vmap
+def _one_by_one(boxes, alive, threshold):
+    n = len(alive)
+    if n < _SWEEP_FROM:
+        return _by_suffix(boxes, alive, threshold)
+    layout = _lay_out(boxes)
+    pairs = jnp.sum(layout.last - layout.first, dtype=jnp.float32) * _BLOCK
+    return jax.lax.cond(
+        pairs < _NARROW * n * n,
+        lambda: _by_sweep(boxes, layout, alive, threshold),
+        lambda: _by_suffix(boxes, alive, threshold),
+    )
+
+
+_SWEEP_FROM = 2048  # boxes: with fewer, laying out costs more than it saves
+_NARROW = 0.25  # share of pairs near each other in x below which the sweep is faster
+_PARTS = 8  # loops of the suffix form
+_BLOCK = 256  # boxes compared at a time by the sweep
+_TILE = 512  # boxes compared with all others at a time on other platforms
+
+
+def _by_suffix(boxes, alive, threshold):
+    """Consecutive loops, each over a part of the boxes and only the boxes from there on."""
+    n = len(alive)
+    parts = _PARTS if n >= 64 * _PARTS else 1
+    done = []
+    for part in range(parts):
+        size = n * (part + 1) // parts - n * part // parts
+        place = jnp.arange(len(alive), dtype=jnp.int32)
+
+        def visit(i, alive, boxes=boxes, place=place):
+            def suppress(alive):
+                one = box_at(boxes, i)
+                return alive & ~(overlap(one, boxes, threshold) & (place > i))
+
+            return jax.lax.cond(_item(alive, i), suppress, lambda alive: alive, alive)
+
+        alive = jax.lax.fori_loop(0, size, visit, alive)
+        done.append(alive[:size])
+        alive = alive[size:]
+        boxes = jax.tree.map(lambda plane, size=size: plane[..., size:], boxes)
+    return jnp.concatenate(done)
+
+
+class _Layout(NamedTuple):
+    """Boxes in blocks by x1, and where in them each box, best first, lies and can reach."""
+
+    blocks: Planes  # [blocks, 5, _BLOCK] and [blocks, _BLOCK]
+    position: jax.Array  # [N]: block * _BLOCK + column
+    first: jax.Array  # [N]: the first block that reaches this far right,
+    last: jax.Array  # [N]: and the first that begins too far right
+
+
+def _lay_out(boxes):
+    n = boxes.sides.shape[1]
+    padding = -n % _BLOCK
+
+    def in_blocks(plane, fill=0):
+        blank = [(0, 0)] * (plane.ndim - 1) + [(0, padding)]
+        plane = jnp.pad(plane[..., by_x1], blank, constant_values=fill)
+        return jnp.moveaxis(plane.reshape(*plane.shape[:-1], -1, _BLOCK), -2, 0)
+
+    # A nan overlaps nothing, so its box may lie anywhere, but must not hide others.
+    x1, _, x2, _, _ = boxes.sides
+    left = jnp.where(jnp.isnan(x1), jnp.inf, x1)
+    right = jnp.where(jnp.isnan(x2), -jnp.inf, x2)
+    place = jnp.arange(n, dtype=jnp.int32)
+    _, by_x1 = jax.lax.sort((integers_in_order(left), place), num_keys=1)
+    position = jnp.zeros(n, jnp.int32).at[by_x1].set(place, unique_indices=True)
+    begins = in_blocks(left, jnp.inf)[:, 0]
+    reaches = jax.lax.cummax(jnp.max(in_blocks(right, -jnp.inf), axis=1))
+    first = jnp.sum(reaches[None] <= x1[:, None], axis=1, dtype=jnp.int32)
+    last = jnp.sum(begins[None] < x2[:, None], axis=1, dtype=jnp.int32)
+    return _Layout(jax.tree.map(in_blocks, boxes), position, first, jnp.maximum(first, last))
+
+
+def _by_sweep(boxes, layout, alive, threshold):
+    """One loop over the boxes, an inner one over the blocks that a box can reach."""
+    blocks, position, first, last = layout
+    column = jnp.arange(_BLOCK, dtype=jnp.int32)
+    grid = jnp.zeros((len(blocks.sides), _BLOCK), bool)
+    grid = grid.at[position // _BLOCK, position % _BLOCK].set(alive, unique_indices=True)
+
+    def visit(i, grid):
+        block, own_column = _item(position, i) // _BLOCK, _item(position, i) % _BLOCK
+
+        def suppress(grid):
+            one = box_at(boxes, i)
+
+            def compare(q, grid):
+                # Always q >= 0: a slice inside the computation below would keep jax 0.10 from
+                # vectorising it, the result of a `cond` does not.
+                others = jax.lax.cond(
+                    q >= 0,
+                    lambda: jax.tree.map(lambda plane: _item(plane, q), blocks),
+                    lambda: jax.tree.map(lambda plane: jnp.zeros_like(plane[0]), blocks),
+                )
+                itself = (q == block) & (column == own_column)
+                row = _item(grid, q) & ~(overlap(one, others, threshold) & ~itself)
+                return jax.lax.dynamic_update_index_in_dim(grid, row, q, 0)
+
+            return jax.lax.fori_loop(_item(first, i), _item(last, i), compare, grid)
+
+        still_there = _item(_item(grid, block), own_column)
+        return jax.lax.cond(still_there, suppress, lambda grid: grid, grid)
+
+    return jax.lax.fori_loop(0, len(alive), visit, grid).reshape(-1)[position]
+
+
+def _item(array, i, axis=0):
+    """array[i] for an i that is in bounds."""
+    return jax.lax.dynamic_index_in_dim(array, i, axis, keepdims=False)
+
+
+def _by_tiles(boxes, alive, threshold):
+    """Tile by tile: settle the boxes of a tile, then suppress all later ones by its survivors."""
+    n = len(alive)
+    size = min(_TILE, n)
+    tiles = -(-n // size)
+    alive = jnp.pad(alive, (0, tiles * size - n))
+    boxes = jax.tree.map(
+        lambda plane: jnp.pad(plane, [(0, 0)] * (plane.ndim - 1) + [(0, tiles * size - n)]), boxes
+    )
+    later = jax.tree.map(lambda plane: plane[..., :, None], boxes)
+    place = jnp.arange(tiles * size, dtype=jnp.int32)
+    before = np.tri(size, k=-1, dtype=bool)  # [later, earlier]
+
+    def settle(tile, alive):
+        start = tile * size
+        candidates = jax.lax.dynamic_slice_in_dim(alive, start, size)
+        earlier = jax.tree.map(
+            lambda plane: jax.lax.dynamic_slice_in_dim(plane, start, size, -1)[..., None, :], boxes
+        )
+        over = overlap(earlier, later, threshold)  # [later, earlier]
+        among = jax.lax.dynamic_slice_in_dim(over, start, size) & before
+
+        # Of the candidates those without a survivor before them, until nothing changes: what
+        # hangs on k others is settled after k rounds.
+        def next_round(state):
+            live, _ = state
+            return candidates & ~jnp.any(among & live[None], axis=1), live
+
+        rounds = next_round((candidates, candidates))
+        live, _ = jax.lax.while_loop(lambda s: jnp.any(s[0] != s[1]), next_round, rounds)
+        alive = jax.lax.dynamic_update_slice(alive, live, (start,))
+        return alive & ~(jnp.any(over & live[None], axis=1) & (place >= start + size))
+
+    return jax.lax.fori_loop(0, tiles, settle, alive)[:n]

@@ -1,0 +1,178 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import load_config
+from jaxcv import models, tasks
+
+NAMES = tuple("abcdefg")
+MEAN, STD, SMOOTHING = 0.3, 0.5, 0.2
+RNG = np.random.default_rng(0)
+BATCH = {
+    "image": RNG.integers(0, 256, (4, 28, 28, 1), np.uint8),
+    "label": np.array([0, 3, 6, 2], np.int32),
+    "id": np.arange(4, dtype=np.int32),
+    "weight": np.array([1, 1, 1, 0], np.float32),
+}
+
+
+def config_of(**overrides):
+    """lenet5 on seven classes, with label smoothing and without augmentation."""
+    overrides = {
+        "data.class_names": NAMES,
+        "data.mean": (MEAN,),
+        "data.std": (STD,),
+        "label_smoothing": SMOOTHING,
+        "augment.degrees": 0.0,
+        "augment.translate": 0.0,
+    } | overrides
+    return load_config("configs/classification/lenet_digits.py", **overrides)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return tasks.create(config_of())
+
+
+@pytest.fixture(scope="module")
+def variables(task):
+    return task.init(jax.random.key(0), BATCH)
+
+
+@pytest.fixture(scope="module")
+def loss(task):
+    return jax.jit(task.losses["classifier"])
+
+
+@pytest.fixture(scope="module")
+def measure(task):
+    return jax.jit(task.measure)
+
+
+@pytest.fixture(scope="module")
+def log_probabilities(variables):
+    """[4, 7], of the network alone on images normalised here, in float64."""
+    image = (BATCH["image"] / 255 - MEAN) / STD
+    network = models.create("lenet5", num_classes=7)
+    logits = np.float64(network.apply(variables, jnp.float32(image))["logits"])
+    return logits - np.log(np.exp(logits).sum(1, keepdims=True))
+
+
+def test_the_loss_is_cross_entropy_with_smoothing_over_real_examples(
+    loss, variables, log_probabilities
+):
+    terms, (collections, logged) = loss(variables, BATCH, jax.random.key(1))
+    own = log_probabilities[np.arange(4), BATCH["label"]]
+    each = -(1 - SMOOTHING) * own - SMOOTHING * log_probabilities.mean(1)
+    total, weight = terms["cross_entropy"]
+    np.testing.assert_allclose([total, weight], [each[:3].sum(), 3], rtol=1e-5)
+    right = log_probabilities.argmax(1) == BATCH["label"]
+    np.testing.assert_array_equal(logged["top1"], [right[:3].sum(), 3])
+    assert collections == {}
+
+
+def test_examples_of_weight_0_change_nothing(loss, measure, variables):
+    other = BATCH | {"image": BATCH["image"].copy(), "label": np.array([0, 3, 6, 5], np.int32)}
+    other["image"][3] = 255
+    for function, more in ((loss, [jax.random.key(1)]), (measure, [])):
+        got, want = function(variables, other, *more), function(variables, BATCH, *more)
+        jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+def test_evaluation_is_without_smoothing(task, measure, variables, log_probabilities):
+    sums, records = measure(variables, BATCH)
+    metrics = task.summarise(jax.tree.map(np.float64, sums), records)
+    own = log_probabilities[np.arange(4), BATCH["label"]][:3]
+    assert metrics["loss"] == pytest.approx(-own.mean(), rel=1e-5)
+    assert metrics["top1"] == (log_probabilities.argmax(1) == BATCH["label"])[:3].mean()
+    assert metrics["count"] == 3
+    assert records == {}
+
+
+def test_sums_of_batches_add_up(task, measure, variables):
+    weights = [np.float32([1, 0, 1, 0]), np.float32([0, 1, 0, 0])]
+    parts = [measure(variables, BATCH | {"weight": weight})[0] for weight in weights]
+    whole, _ = measure(variables, BATCH)
+    added = jax.tree.map(lambda a, b: np.float64(a) + np.float64(b), *parts)
+    got, want = task.summarise(added, {}), task.summarise(jax.tree.map(np.float64, whole), {})
+    assert got.pop("loss") == pytest.approx(want.pop("loss"), rel=1e-6)
+    assert got == want
+
+
+def test_predictions_are_the_five_most_probable_first(task, variables, log_probabilities):
+    predicted = jax.jit(task.predict)(variables, {"image": BATCH["image"]})
+    order = np.argsort(-log_probabilities, axis=1)[:, :5]
+    np.testing.assert_array_equal(predicted["classes"], order)
+    want = np.exp(np.take_along_axis(log_probabilities, order, axis=1))
+    np.testing.assert_allclose(predicted["probabilities"], want, rtol=1e-5)
+
+
+def test_augmentation_follows_the_key():
+    task = tasks.create(config_of(**{"augment.brightness": 0.9}))
+    variables = task.init(jax.random.key(0), BATCH)
+    loss = jax.jit(task.losses["classifier"])
+    values = [
+        float(loss(variables, BATCH, jax.random.key(seed))[0]["cross_entropy"][0])
+        for seed in (1, 1, 2)
+    ]
+    assert values[0] == values[1] != values[2]
+
+
+def test_half_precision_leaves_parameters_and_loss_in_float32():
+    task = tasks.create(config_of(dtype="bfloat16"))
+    variables = jax.eval_shape(task.init, jax.random.key(0), BATCH)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    loss = jax.eval_shape(task.losses["classifier"], variables, BATCH, jax.random.key(0))
+    assert loss[0]["cross_entropy"][0].dtype == jnp.float32
+    assert "bf16" in str(jax.make_jaxpr(task.predict)(variables, {"image": BATCH["image"]}))
+
+
+def test_statistics_come_back_and_remat_reaches_the_model():
+    fields = {"model.name": "resnet20", "model.depth": 8}
+    batch = BATCH | {"image": np.zeros((4, 8, 8, 3), np.uint8)}
+    programs = []
+    for remat in (False, True):
+        task = tasks.create(config_of(remat=remat, **fields))
+        variables = jax.eval_shape(task.init, jax.random.key(0), batch)
+        loss = task.losses["classifier"]
+        _, (collections, _) = jax.eval_shape(loss, variables, batch, jax.random.key(0))
+        assert collections == {"batch_stats": variables["batch_stats"]}
+        programs.append(str(jax.make_jaxpr(loss)(variables, batch, jax.random.key(0))))
+    assert ["remat" in program for program in programs] == [False, True]
+
+
+def test_pictures_have_the_names_of_what_was_measured():
+    draw = tasks.create(config_of()).draw
+    predictions = {
+        "classes": np.array([[0, 1], [2, 9]]),
+        "probabilities": np.array([[0.9, 0.1], [0.6, 0.4]]),
+    }
+    inputs = {"image": BATCH["image"][:2]}
+    assert draw(inputs, predictions, {}).keys() == {"predictions.png"}
+    labelled = draw(inputs | {"label": np.array([0, 1])}, predictions, {"confusion": np.eye(10)})
+    assert labelled.keys() == {"predictions.png", "confusion.png"}
+    named = draw(inputs | {"name": ["x", "y"]}, predictions, {})
+    assert named.keys() == {"x.png", "y.png"}
+    for picture in (*labelled.values(), *named.values()):
+        assert picture.dtype == np.uint8
+        assert picture.ndim == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"task": "clasification"}, "task is 'clasification', .* Nearest: classification"),
+        ({"model.name": "lenet6"}, "no model 'lenet6'. Nearest: lenet5"),
+        ({"model.depth": 3}, "depth: no attribute of model lenet5"),
+        ({"model.num_classes": 6}, "num_classes is 6, but the data has 7 classes"),
+        ({"data.class_names": ()}, "num_classes is 0"),
+        ({"label_smoothing": 1.5}, r"label_smoothing must be in \[0, 1\], got 1.5"),
+        ({"dtype": "float64"}, "dtype is 'float64', expected one of float32"),
+        ({"remat": True}, "remat: no attribute of model lenet5"),
+        ({"augment.hue": 0.7}, "config.augment: hue"),
+    ],
+)
+def test_a_field_that_does_not_fit_is_named(fields, message):
+    with pytest.raises(ValueError, match=message):
+        tasks.create(config_of(**fields))

@@ -1,0 +1,27 @@
+import jax.numpy as jnp
+import pytest
+
+from jaxcv import train
+from tests.train import toy
+
+
+def test_debugging_stops_at_the_operation_that_makes_the_first_nan(tmp_path):
+    def loss(variables, batch, key):
+        terms, rest = toy.task().losses["toy"](variables, batch, key)
+        logarithm = jnp.log(batch["x"]).sum()  # some are below 0
+        return terms | {"logarithm": (logarithm, batch["weight"].sum())}, rest
+
+    train.setup(debug=True)
+    try:
+        with pytest.raises(FloatingPointError, match="nan"):
+            toy.run(tmp_path, toy.config(debug=True), task=toy.task(losses={"toy": loss}))
+    finally:
+        train.setup(debug=False)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("localhost", 2, 0), ("localhost:1", 0, 0), ("localhost:1", 2, 2)]
+)
+def test_a_process_without_its_numbers_is_refused(arguments):
+    with pytest.raises(ValueError, match="expected HOST:PORT, how many processes"):
+        train.join(*arguments)
