@@ -293,8 +293,20 @@ class _Run:
 
     def _write(self, split, values):
         if self.writer is not None:
-            self.writer.write(self.step, split, values)
+            with self._telling():
+                self.writer.write(self.step, split, values)
         self.metrics = self.metrics | {f"{split}/{name}": v for name, v in values.items()}
+
+    @contextlib.contextmanager
+    def _telling(self):
+        """Says in an OSError of the body what it means for the run."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                f"{self.workdir} cannot be written at step {self.step} ({error}). Make room there"
+                " and give the same command again: it goes on from the last checkpoint."
+            ) from error
 
     def _improved(self, value):
         sign = 1 if self.config.best[1] == "max" else -1
@@ -314,8 +326,9 @@ class _Run:
         local = jax.tree.map(lambda leaf: leaf.addressable_shards[0].data, variables)
         predictions = states.to_host(self.predict(local, inputs))
         for name, picture in self.draw(inputs, predictions, sums).items():
-            folder.write_whole(self.workdir / "pictures" / f"{split}_{name}", _png(picture))
-            self.writer.picture(self.step, f"{split}/{name}", picture)
+            with self._telling():
+                folder.write_whole(self.workdir / "pictures" / f"{split}_{name}", _png(picture))
+                self.writer.picture(self.step, f"{split}/{name}", picture)
 
     def _arrive(self):
         if not self.checkpoints.wait():
