@@ -5,10 +5,10 @@
 LeNet-5 at batch 256 on MNIST as configs/classification/lenet_mnist.py trains it; without --data_dir
 on random images of MNIST's size and number. The loop reads data, adds up metrics, logs every 100
 steps and saves a checkpoint every 1,000; evaluation is off. The bare step is the same compiled
-function, fed one batch that is on the device already. They take turns of 100 steps, so that what
-else the machine does hits both; where that is much, the ratio of the processor time says more. A
-figure is the median over turns. The goal is a ratio of 0.95. Prints the figures and writes them to
-benchmarks/results/.
+function, fed one batch that is on the device already. They take turns of 100 steps (--turn), so
+that what else the machine does hits both; where that is much, the ratio of the processor times says
+more than that of the wall's. A figure is the median over turns. The goal is a ratio of 0.95. Prints
+the figures and writes them to benchmarks/results/.
 """
 
 import dataclasses
@@ -35,12 +35,11 @@ from jaxcv.train.checkpoints import Checkpoints
 from jaxcv.train.step import train_step
 
 DATA_DIR = flags.DEFINE_string("data_dir", "", "folder of TFDS's sets with MNIST; random if empty")
-ROUNDS = flags.DEFINE_integer("rounds", 3, "thousands of steps, each with a checkpoint", 1)
+TURN = flags.DEFINE_integer("turn", 100, "steps of a turn; the loop logs once in each", 2)
+ROUNDS = flags.DEFINE_integer("rounds", 3, "checkpoints; there is one every ten turns", 1)
 OUTPUT = flags.DEFINE_string("output", None, "result file without ending; none if empty")
 
 FOLDER = pathlib.Path(__file__).parent
-TURN = 100  # steps
-WARM = 50  # steps before the first turn; also, a checkpoint falls into the middle of its turn
 TURNS_A_CHECKPOINT = 10
 CHECKPOINTS = 5  # saved one by one, to see what one costs
 
@@ -54,7 +53,7 @@ class Turns:
 
     def __init__(self, batches, bare):
         self.loop, self.bare = [], []
-        self._batches, self._run_bare = batches, bare
+        self._batches, self._bare = batches, bare
 
     def data(self):
         return dataclasses.replace(self._batches, train=self._stream)
@@ -62,42 +61,44 @@ class Turns:
     def _stream(self, start):
         begun = None
         for i, batch in enumerate(self._batches.train(start)):
-            if i >= WARM and (i - WARM) % TURN == 0:
+            # Half a turn late, so that logs and checkpoints fall into the middle of one.
+            if i % TURN.value == TURN.value // 2:
                 if begun is not None:
                     # The loop's last step is still under way. The bare side waits for it before
                     # its clock starts, so it is nobody's.
-                    self.loop.append((_clocks() - begun) / (TURN - 1))
-                self.bare.append(self._run_bare())
+                    self.loop.append((_clocks() - begun) / (TURN.value - 1))
+                self.bare.append(self._bare.turn())
                 begun = _clocks()
             yield batch
 
 
-def bare_side(task, config, variables, batches):
-    """(function that takes a turn of bare steps and gives both seconds of one, that of the state)."""
-    rate, momentum = schedules.create(config.schedule, steps=config.steps)
-    rules = {
-        player: optimizers.create(config.optimizer, rate, variables["params"], momentum=momentum)
-        for player in task.losses
-    }
-    step = train_step(task, rules)
-    state = states.create(variables, rules, seed=config.seed, ema=False)
-    batch = next(placed(batches.train(0), micro_batches=1))
+class Bare:
+    """The step alone, on one batch that stays on the device."""
 
-    def run(count):
-        nonlocal state
-        for _ in range(count):
-            state, sums = step(state, batch)
-        jax.block_until_ready(sums)
+    def __init__(self, task, config, variables, batches):
+        rate, momentum = schedules.create(config.schedule, steps=config.steps)
+        rules = {
+            player: optimizers.create(
+                config.optimizer, rate, variables["params"], momentum=momentum
+            )
+            for player in task.losses
+        }
+        self.state = states.create(variables, rules, seed=config.seed, ema=False)
+        self._step = train_step(task, rules)
+        self._batch = next(placed(batches.train(0), micro_batches=1))
+        self._run(1)
 
-    run(1)
-
-    def turn():
-        run(2)  # waits for what the loop left, and warms up
+    def turn(self):
+        """Takes a turn; the times of a step in it."""
+        self._run(2)  # waits for what the loop left, and warms up
         begun = _clocks()
-        run(TURN)
-        return (_clocks() - begun) / TURN
+        self._run(TURN.value)
+        return (_clocks() - begun) / TURN.value
 
-    return turn, lambda: state
+    def _run(self, count):
+        for _ in range(count):
+            self.state, sums = self._step(self.state, self._batch)
+        jax.block_until_ready(sums)
 
 
 def open_data(config):
@@ -170,7 +171,7 @@ def summary(turns, checkpoints):
         "loop, steps/s": 1 / loop_step[0],
         "bare, ms a step, quartiles": np.percentile(bare[:, 0] * 1e3, **quartiles),
         "loop, ms a step, quartiles": np.percentile(loop[:, 0] * 1e3, **quartiles),
-        "turn with a checkpoint, ms more": (with_save - plain)[0] * TURN * 1e3,
+        "turn with a checkpoint, ms more": (with_save - plain)[0] * TURN.value * 1e3,
         "checkpoint, ms on the loop's thread": kept,
         "checkpoint, ms until it has arrived": arrived,
         "peak memory, MB": report.peak_memory()["host_bytes"] / 2**20,
@@ -179,11 +180,12 @@ def summary(turns, checkpoints):
 
 def main(_):
     logging.set_verbosity(logging.WARNING)  # orbax tells of every file
-    every = TURN * TURNS_A_CHECKPOINT
+    every = TURN.value * TURNS_A_CHECKPOINT
     config = load_config(
         "configs/classification/lenet_mnist.py",
-        **{"steps": WARM + every * ROUNDS.value + TURN // 2, "batch_size": 256, "log_every": TURN},
-        **{"checkpoint_every": every, "eval_every": 0, "pictures": 0, "best": ("", "max")},
+        **{"steps": every * ROUNDS.value + TURN.value, "batch_size": 256},
+        **{"log_every": TURN.value, "checkpoint_every": every},
+        **{"eval_every": 0, "pictures": 0, "best": ("", "max")},
         **{"data.eval_splits": ()},
     )
     batches = open_data(config)
@@ -191,13 +193,13 @@ def main(_):
         config.data.class_names = batches.sources["train"].class_names
     task = tasks.create(config)
     variables = train.initial_variables(task, batches.example, seed=config.seed)
-    bare, state = bare_side(task, config, variables, batches)
+    bare = Bare(task, config, variables, batches)
     turns = Turns(batches, bare)
     with tempfile.TemporaryDirectory() as folder:
         result = train.loop(task, turns.data(), config, pathlib.Path(folder) / "run", variables)
         if result is None:
             raise SystemExit("stopped: nothing to tell")
-        checkpoints = checkpoint_seconds(state(), pathlib.Path(folder) / "checkpoints")
+        checkpoints = checkpoint_seconds(bare.state, pathlib.Path(folder) / "checkpoints")
     figures = summary(turns, checkpoints)
     about = {
         "device": report.device(),

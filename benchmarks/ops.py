@@ -26,9 +26,9 @@ from absl import app, flags
 from benchmarks.ops_rows import ROWS
 
 ONLY = flags.DEFINE_string("only", "", "rows whose name contains this")
-PEER_PYTHON = flags.DEFINE_string("peer_python", sys.executable, "interpreter that has torch")
+PEER_PYTHON = flags.DEFINE_string("peer-python", sys.executable, "interpreter that has torch")
 TURNS = flags.DEFINE_integer("turns", 9, "turns of each side", lower_bound=1)
-TURN_SECONDS = flags.DEFINE_float("turn_seconds", 0.1, "length of a turn, at least one call")
+TURN_SECONDS = flags.DEFINE_float("turn-seconds", 0.1, "length of a turn, at least one call")
 OUTPUT = flags.DEFINE_string("output", None, "result files without ending; none if empty")
 
 FOLDER = pathlib.Path(__file__).parent

@@ -34,6 +34,7 @@ from jaxcv.ops.distance import distance_transform
 from jaxcv.ops.masks import mask_iou, masks_to_boxes
 from jaxcv.ops.matching import match, sample_balanced, ssd_match
 from jaxcv.ops.normalize import local_response_norm, normalize
+from jaxcv.ops.paste import paste_masks
 from jaxcv.ops.pool import (
     adaptive_avg_pool,
     adaptive_max_pool,
@@ -42,6 +43,9 @@ from jaxcv.ops.pool import (
     max_pool_with_argmax,
     max_unpool,
 )
+from jaxcv.ops.region_crop import crop_and_resize, roi_warp
+from jaxcv.ops.region_max import roi_pool, spatial_pyramid_pool
+from jaxcv.ops.regions import multiscale_roi_align, ps_roi_align, ps_roi_pool, roi_align
 from jaxcv.ops.resize import bilinear_kernel, resize
 from jaxcv.ops.sampling import (
     affine_grid,
@@ -68,6 +72,7 @@ __all__ = [
     "complete_box_iou",
     "conv",
     "conv_transpose",
+    "crop_and_resize",
     "decode_boxes",
     "default_boxes",
     "default_scales",
@@ -89,19 +94,27 @@ __all__ = [
     "max_pool_with_argmax",
     "max_unpool",
     "merge_boxes",
+    "multiscale_roi_align",
     "nms",
     "normalize",
     "paired_box_iou",
     "paired_complete_box_iou",
     "paired_distance_box_iou",
     "paired_generalized_box_iou",
+    "paste_masks",
     "prior_boxes",
+    "ps_roi_align",
+    "ps_roi_pool",
     "pyramid_anchors",
     "remove_small_boxes",
     "resize",
+    "roi_align",
+    "roi_pool",
+    "roi_warp",
     "sample_balanced",
     "size_iou",
     "soft_nms",
+    "spatial_pyramid_pool",
     "ssd_match",
     "warp_disparity",
     "warp_flow",

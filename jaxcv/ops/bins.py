@@ -1,9 +1,9 @@
 """Means of samples over the bins of boxes, what RoIAlign and its relatives have in common.
 
-A bin's mean over a grid of bilinear samples is separable, and along one axis it is a short weighted
-sum of rows of the map. Where the samples are dense, the weights of r samples fall on about r + 1
-neighbouring rows; where they lie far apart, on two rows each. So a box needs few taps (pairs of a row
-and a column) or many, and on a CPU each box takes as many as it needs.
+A bin's mean over a grid of bilinear samples is separable, and along one axis it is a short
+weighted sum of rows of the map. Where the samples are dense, the weights of r samples fall on r + 1
+neighbouring rows; where they lie far apart, on two rows each. So a box needs few taps or many (a
+tap is a row or a column with its weight), and on a CPU each box takes as many as it needs.
 """
 
 import functools
@@ -69,7 +69,8 @@ def regular_axis(start, extent, bins, samples, size):
     A negative extent has its samples too, in other words backwards.
     """
     width = divide(extent, bins)[:, None]
-    begin = start[:, None] + jnp.arange(bins, dtype=start.dtype) * width + jnp.minimum(width, 0)
+    place = jnp.arange(bins, dtype=start.dtype)[None]
+    begin = start[:, None] + place * width + jnp.minimum(width, 0)
     samples = jnp.broadcast_to(samples[:, None], begin.shape)
     # Not 0, by which `_dense_weight` divides: coinciding samples still coincide in effect.
     step = jnp.maximum(jnp.abs(width) / jnp.maximum(samples, 1), jnp.finfo(start.dtype).tiny ** 0.5)
@@ -91,9 +92,12 @@ def rounded_corners(features, boxes, spatial_scale):
 
 
 def pixel_bins(start, extent, bins, size):
-    """First pixel and the one after the last of equal bins grown to whole pixels: [N, bins] each."""
+    """Equal bins grown to whole pixels: the first and the one after the last, [N, bins] each.
+
+    Both are kept within 0..size.
+    """
     width = divide(extent, bins)[:, None]
-    place = jnp.arange(bins, dtype=start.dtype)
+    place = jnp.arange(bins, dtype=start.dtype)[None]
     first = jnp.floor(place * width) + start[:, None]
     end = jnp.ceil((place + 1) * width) + start[:, None]
     return jnp.clip(first, 0, size), jnp.clip(end, 0, size)
@@ -156,6 +160,7 @@ def taps(axis, t):
     Weights of t at and beyond `tap_counts(axis)` are 0.
     """
     begin, step, samples, size = (jnp.expand_dims(a, -1) for a in axis)
+    t = t.reshape((1,) * (begin.ndim - 1) + t.shape)
     spread = jnp.expand_dims(_is_spread(axis), (-2, -1))
     row = jnp.expand_dims(_ends(axis)[0], -1) + t
     weight = _dense_weight(begin, step, samples, size, row)
@@ -194,11 +199,10 @@ def _dense_weight(begin, step, samples, size, row):
         return (after - before) * jnp.where(ramp, 1 - jnp.abs(row - middle), 1)
 
     last = row == size - 1
-    above = count(jnp.ceil(place(row - 1)), jnp.ceil(place(row)), row > 0)
-    end = place(row + 1)
-    return above + count(
-        jnp.ceil(place(row)), jnp.where(last, jnp.floor(end) + 1, jnp.ceil(end)), ~last
-    )
+    start, middle, end = (place(row + offset) for offset in (-1, 0, 1))
+    end = jnp.where(last, jnp.floor(end) + 1, jnp.ceil(end))  # a sample at `size` itself counts
+    above = count(jnp.ceil(start), jnp.ceil(middle), row > 0)
+    return above + count(jnp.ceil(middle), end, ~last)
 
 
 def _ends(axis):
@@ -219,96 +223,100 @@ def _is_spread(axis):
 
 
 def _means_by_box(maps, bins, most):
-    flat = [image.reshape(-1, image.shape[-1]) for image in maps]
     dtype = bins.rows.begin.dtype
     start = jnp.zeros((len(bins.offsets), maps[0].shape[-1]), dtype)
+    means = jnp.full((len(bins.valid), *start.shape), jnp.nan, dtype)
+    groups = _groups(bins, len(maps), most)
+    for level, image in enumerate(maps):
+        add_rows = functools.partial(_add_rows, image.reshape(-1, image.shape[-1]))
 
-    def mean(level, visit, box):
-        return visit(functools.partial(_add_rows, flat[level]), start, box, maps[level].shape[1])
+        def write(visit, n, means, add_rows=add_rows):
+            return means.at[n].set(visit(add_rows, start), mode="promise_in_bounds")
 
-    def one(item):
-        form, box = item
-        branches = [lambda box: jnp.full_like(start, jnp.nan)]
-        branches += [
-            functools.partial(mean, level, visit)
-            for level in range(len(maps))
-            for visit in _visits(most)
-        ]
-        return jax.lax.switch(form, branches, box)
-
-    return jax.lax.map(one, (_forms(bins, most), _boxes(bins, most)))
+        means = _for_level(write, means, bins, groups, level, image.shape[1], most)
+    return means
 
 
 def _gradients_by_box(maps, bins, cotangent, most):
-    dtype = bins.rows.begin.dtype
-    start = tuple(
-        jnp.zeros((image.shape[0] * image.shape[1], image.shape[2]), dtype) for image in maps
-    )
+    groups = _groups(bins, len(maps), most)
+    totals = []
+    for level, (height, width, channels) in enumerate(image.shape for image in maps):
 
-    def add(level, visit, totals, box, g):
-        total = visit(functools.partial(_scatter_rows, g), totals[level], box, maps[level].shape[1])
-        return totals[:level] + (total,) + totals[level + 1 :]
+        def add(visit, n, total):
+            return visit(functools.partial(_scatter_rows, cotangent[n]), total)
 
-    def one(totals, item):
-        form, box, g = item
-        branches = [lambda totals, box, g: totals]
-        branches += [
-            functools.partial(add, level, visit)
-            for level in range(len(maps))
-            for visit in _visits(most)
-        ]
-        return jax.lax.switch(form, branches, totals, box, g), None
-
-    items = (_forms(bins, most), _boxes(bins, most), cotangent)
-    totals, _ = jax.lax.scan(one, start, items)
+        total = jnp.zeros((height * width, channels), cotangent.dtype)
+        totals.append(_for_level(add, total, bins, groups, level, width, most))
     return _as_maps(totals, maps)
 
 
-class _Box(NamedTuple):
-    """One box, or with a leading axis all: its bins and the first few taps of them."""
+class _Groups(NamedTuple):
+    """The valid boxes in groups of the same level and way of `_visits`."""
 
-    rows: Axis
-    columns: Axis
-    offsets: Any  # [P * Q]
-    row_taps: Any  # [P, T] indices and weights
-    column_taps: Any  # [Q, T]
+    order: Any  # [N], the boxes, group by group
+    bounds: Any  # [groups + 1], where in `order` each group begins
+    row_taps: Any  # indices and weights [N, P, T], the first few of each box
+    column_taps: Any  # [N, Q, T]
 
 
-def _boxes(bins, most):
+def _groups(bins, levels, most):
+    ways = len(_visits(most))
+    needed = jnp.maximum(tap_counts(bins.rows), tap_counts(bins.columns))
+    group = bins.level * ways + jnp.clip(needed - 3, 0, ways - 1)
+    group = jnp.where(bins.valid, group, levels * ways)
+    order = jnp.argsort(group)
+    bounds = jnp.searchsorted(group[order], jnp.arange(levels * ways + 1))
     t = jnp.arange(min(most or _UNROLLED, _UNROLLED))
-    count = len(bins.valid)
-    return _Box(
-        bins.rows,
-        bins.columns,
-        jnp.broadcast_to(bins.offsets, (count, *bins.offsets.shape)),
-        taps(bins.rows, t),
-        taps(bins.columns, t),
-    )
+    return _Groups(order, bounds, taps(bins.rows, t), taps(bins.columns, t))
+
+
+def _for_level(step, carry, bins, groups, level, width, most):
+    """carry = step(visit, n, carry) for every box n of a level.
+
+    Group by group and not by `lax.switch`, whose branches copy the carry on jax 0.10.
+    """
+    visits = _visits(most)
+    for way, visit in enumerate(visits, start=level * len(visits)):
+
+        def body(i, carry, visit=visit):
+            n = groups.order[i]
+            box = jax.tree.map(
+                lambda a: a[n], (bins.rows, bins.columns, groups.row_taps, groups.column_taps)
+            )
+            box = _Box(*box, bins.offsets, width)
+            return step(functools.partial(visit, box), n, carry)
+
+        carry = jax.lax.fori_loop(groups.bounds[way], groups.bounds[way + 1], body, carry)
+    return carry
+
+
+class _Box(NamedTuple):
+    """One box: its bins and the first few taps of them."""
+
+    rows: Axis  # of [P]
+    columns: Axis  # of [Q]
+    row_taps: Any  # indices and weights, [P, T]
+    column_taps: Any  # [Q, T]
+    offsets: Any  # [P * Q]
+    width: int  # of its map
 
 
 def _visits(most):
-    """Ways to go through a box's taps, by the number of taps an axis: 2, 3, ..., any."""
-    few = range(2, min(most or _UNROLLED, _UNROLLED) + 1)
+    """Ways to go through a box's taps, by the number of taps an axis: 3, 4, 5, any."""
+    few = range(min(most or 3, 3), min(most or _UNROLLED, _UNROLLED) + 1)
     visits = [functools.partial(_visit_few, count) for count in few]
     return visits if most is not None and most <= _UNROLLED else [*visits, _visit_any]
 
 
-def _forms(bins, most):
-    """Which branch a box takes: 0 if it is not valid, then level by level the ways of `_visits`."""
-    ways = len(_visits(most))
-    needed = jnp.maximum(tap_counts(bins.rows), tap_counts(bins.columns))
-    return jnp.where(bins.valid, 1 + bins.level * ways + jnp.clip(needed - 2, 0, ways - 1), 0)
-
-
-def _visit_few(count, step, carry, box, width):
+def _visit_few(count, box, step, carry):
     rows, columns = ([a[:, :count] for a in pair] for pair in (box.row_taps, box.column_taps))
-    return step(carry, *_cross(rows, columns, width, box.offsets))
+    return step(carry, *_cross(rows, columns, box.width, box.offsets))
 
 
-def _visit_any(step, carry, box, width):
+def _visit_any(box, step, carry):
     def pairs(row, columns):
         rows = taps(box.rows, row)
-        return _cross(rows, taps(box.columns, columns), width, box.offsets)
+        return _cross(rows, taps(box.columns, columns), box.width, box.offsets)
 
     return _visit_in_chunks(step, carry, pairs, tap_counts(box.rows), tap_counts(box.columns))
 

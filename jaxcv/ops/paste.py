@@ -61,7 +61,7 @@ def _corners(boxes, growth):
     centre = (boxes[:, 2:] + boxes[:, :2]) * 0.5
     half = (boxes[:, 2:] - boxes[:, :2]) * 0.5 * growth
     corners = jnp.trunc(jnp.concatenate([centre - half, centre + half], axis=1))
-    nowhere = jnp.array([-1, -1, -2, -2], boxes.dtype)
+    nowhere = jnp.array([[-1, -1, -2, -2]], boxes.dtype)
     return jnp.where(jnp.isfinite(corners).all(1)[:, None], corners, nowhere)
 
 
@@ -106,7 +106,7 @@ def _axis_weights(size, mask_size, first, last):
     pixel = jnp.arange(size, dtype=first.dtype)
     position = (pixel - first + 0.5) * (mask_size / jnp.maximum(last - first + 1, 1)) - 0.5
     position = jnp.clip(position, 0, mask_size - 1)
-    distance = jnp.abs(position[:, None] - jnp.arange(mask_size, dtype=first.dtype))
+    distance = jnp.abs(position[:, None] - jnp.arange(mask_size, dtype=first.dtype)[None])
     inside = (pixel >= first) & (pixel <= last)
     return jnp.where(inside[:, None], jnp.maximum(1 - distance, 0), 0)
 

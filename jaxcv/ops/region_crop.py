@@ -33,7 +33,7 @@ def roi_warp(features, boxes, output_size, *, spatial_scale=1.0):
     axes = []
     for i in range(2):
         low, high = boxes[:, 1 - i, None], boxes[:, 3 - i, None]
-        part = jnp.arange(size[i], dtype=boxes.dtype) / size[i]
+        part = jnp.arange(size[i], dtype=boxes.dtype)[None] / size[i]
         axes.append(low + part * (high - low))  # [N, P]
     return _sample(features, axes)
 
@@ -67,7 +67,7 @@ def crop_and_resize(features, boxes, output_size, *, extrapolation_value=0.0):
     for i in range(2):
         low, high = boxes[:, 1 - i, None], boxes[:, 3 - i, None]
         # Not linspace: it computes both ends' shares, and pixels at an edge must not fall outside.
-        part = jnp.arange(size[i], dtype=boxes.dtype) / max(size[i] - 1, 1)
+        part = jnp.arange(size[i], dtype=boxes.dtype)[None] / max(size[i] - 1, 1)
         axes.append(low + part * (high - low) if size[i] > 1 else (low + high) / 2)
     inside = [(a >= 0) & (a <= n - 1) for a, n in zip(axes, features.shape[:2])]
     inside = inside[0][:, :, None, None] & inside[1][:, None, :, None]

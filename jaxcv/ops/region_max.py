@@ -93,7 +93,7 @@ def surface_maxima(features, starts, extents, size, valid):
     for i in range(2):
         start, extent = (jnp.where(valid, a[:, i], 0)[:, None] for a in (starts, extents))
         width = bins.divide(extent, size[i])
-        ends = start + jnp.arange(size[i] + 1, dtype=start.dtype) * width
+        ends = start + jnp.arange(size[i] + 1, dtype=start.dtype)[None] * width
         edges.append(
             (jnp.minimum(ends[:, :-1], ends[:, 1:]), jnp.maximum(ends[:, :-1], ends[:, 1:]))
         )
@@ -104,7 +104,7 @@ def surface_maxima(features, starts, extents, size, valid):
 
 
 def _by_box(largest, features, rows, columns):
-    """Where each bin has its largest value: (y, x) [N, P * Q, C], and whether it has one [N, P * Q].
+    """Where each bin has its largest value: y and x [N, P * Q, C], and if it has one [N, P * Q].
 
     `largest` answers for one box. On a CPU they go one by one, on a GPU all at once.
     """
@@ -162,7 +162,7 @@ def _largest_crossing(features, rows, columns):
 
 
 def _search(candidate, counts, features, rows, columns):
-    """First largest of the candidates (i, j), i and j below counts: its (y, x), and if it exists."""
+    """First largest of the candidates (i, j), i and j below counts: y, x, and if there is one."""
     count = len(rows[0]) * len(columns[0])
     zeros = jnp.zeros((count, features.shape[-1]), rows[0].dtype)
     start = (zeros, zeros, zeros, jnp.zeros(count, bool))  # largest value, its y and x, if any

@@ -76,8 +76,8 @@ def ps_roi_align(features, boxes, output_size, *, spatial_scale=1.0, sampling_ra
     Raises:
         ValueError: as `roi_align`, or channels that P * Q does not divide.
 
-    Source: Li et al. 2017, "Light-Head R-CNN"; torchvision.ops.ps_roi_align to float32 rounding, but
-        0 where that is nan (empty and inverted boxes with adaptive sampling).
+    Source: Li et al. 2017, "Light-Head R-CNN"; torchvision.ops.ps_roi_align to float32 rounding,
+        but 0 where that is nan (empty and inverted boxes with adaptive sampling).
     """
     size = bins.check_regions(features, boxes, output_size)
     starts, extents = _regions(features, boxes, spatial_scale, aligned=True)
@@ -91,7 +91,8 @@ def ps_roi_pool(features, boxes, output_size, *, spatial_scale=1.0):
     """Position-sensitive RoI pooling, the mean of each bin: [H, W, C * P * Q] -> [N, P, Q, C].
 
     Bin (i, j) of channel c reads channel (c * P + i) * Q + j. Corners are rounded to whole pixels,
-    bins grow to whole pixels, and those without any give 0.
+    bins grow to whole pixels, and those without any give 0. The map's last row and column are never
+    read, as in torchvision.
 
     Args:
         features: [H, W, C * P * Q] float.
@@ -106,9 +107,8 @@ def ps_roi_pool(features, boxes, output_size, *, spatial_scale=1.0):
     low, high, valid = bins.rounded_corners(features, boxes, spatial_scale)
     axes = []
     for i in range(2):
-        first, end = bins.pixel_bins(
-            low[:, i], jnp.maximum(high[:, i] - low[:, i], 1), size[i], features.shape[i]
-        )
+        extent = jnp.maximum(high[:, i] - low[:, i], 1)
+        first, end = bins.pixel_bins(low[:, i], extent, size[i], features.shape[i] - 1)
         axes.append(bins.pixel_axis(first, end, features.shape[i]))
     return _position_sensitive(features, axes, size, valid, None)
 
@@ -144,8 +144,8 @@ def multiscale_roi_align(
     Raises:
         ValueError: as `roi_align`, or maps and scales that are no pyramid.
 
-    Source: Lin et al. 2017, "Feature pyramid networks", equation 1; torchvision's MultiScaleRoIAlign
-        (its 1e-6 on the level's logarithm included), to float32 rounding.
+    Source: Lin et al. 2017, "Feature pyramid networks", equation 1; torchvision's
+        MultiScaleRoIAlign (its 1e-6 on the level's logarithm included), to float32 rounding.
     """
     features = tuple(features)
     _check_pyramid(features, spatial_scales)

@@ -34,7 +34,7 @@ class Ran:
     compiled: int
 
 
-def run(folder, script, *arguments, devices=1, timeout=300):
+def run(folder, script, *arguments, devices=1, timeout=600):
     """Runs `python -m experiments.SCRIPT ARGUMENTS` with `folder` for its output: -> Ran.
 
     Args:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxcv import ops
+from jaxcv.ops import pool
 from tests import golden
 from tests.meets import assert_meets
 
@@ -11,20 +12,20 @@ TORCH = "torch.nn.functional."
 
 
 def cases(function):
-    """Those of both files that ask for no more than we offer."""
-    found = golden.cases("ops/layers.npz", TORCH + function) + golden.cases(
+    """Those of both files."""
+    return golden.cases("ops/layers.npz", TORCH + function) + golden.cases(
         "ops/interpolate.npz", TORCH + function
     )
-    left_out = {"dilation", "divisor_override"}
-    return [case for case in found if not left_out & set(getattr(case, "arguments", ()))]
 
 
 def pooled(function, **options):
     """`function` between the reference's layout and ours."""
 
     def run(inputs):
-        output = function(jnp.moveaxis(inputs["input"], 1, -1), **options)
-        return (jnp.moveaxis(output, -1, 1),)
+        arrays = [inputs[name] for name in ("input", "indices") if name in inputs]
+        outputs = function(*(jnp.moveaxis(array, 1, -1) for array in arrays), **options)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return tuple(jnp.moveaxis(output, -1, 1) for output in outputs)
 
     return run
 
@@ -32,6 +33,8 @@ def pooled(function, **options):
 def options_of(case):
     options = dict(case.arguments)
     options.pop("return_indices", None)
+    if "divisor_override" in options:
+        options["divisor"] = options.pop("divisor_override")
     return {"window": options.pop("kernel_size"), "strides": options.pop("stride", None), **options}
 
 
@@ -39,6 +42,21 @@ def options_of(case):
 def test_max_pool_equals_torch(case):
     outputs = ["output" if "output" in case.outputs else "output0"]
     assert_meets(case, pooled(ops.max_pool, **options_of(case)), outputs)
+
+
+@pytest.mark.parametrize(
+    "case", golden.cases("ops/interpolate.npz", TORCH + "max_pool2d"), ids=lambda c: c.name
+)
+def test_max_pool_with_argmax_equals_torch(case):
+    function = pooled(ops.max_pool_with_argmax, **options_of(case))
+    assert_meets(case, function, ["output0", "output1"])
+
+
+@pytest.mark.parametrize(
+    "case", golden.cases("ops/interpolate.npz", TORCH + "max_unpool2d"), ids=lambda c: c.name
+)
+def test_max_unpool_equals_torch(case):
+    assert_meets(case, pooled(ops.max_unpool, **options_of(case)))
 
 
 @pytest.mark.parametrize("case", cases("avg_pool2d"), ids=lambda c: c.name)
@@ -49,6 +67,42 @@ def test_avg_pool_equals_torch(case):
 @pytest.mark.parametrize("case", cases("adaptive_avg_pool2d"), ids=lambda c: c.name)
 def test_adaptive_avg_pool_equals_torch(case):
     assert_meets(case, pooled(ops.adaptive_avg_pool, **case.arguments))
+
+
+@pytest.mark.parametrize(
+    "case", golden.cases("ops/interpolate.npz", TORCH + "adaptive_max_pool2d"), ids=lambda c: c.name
+)
+def test_adaptive_max_pool_equals_torch(case):
+    assert_meets(case, pooled(ops.adaptive_max_pool, **case.arguments))
+
+
+def test_unpooling_puts_the_maxima_back_by_hand():
+    image = jnp.array([[1.0, 5, 2, 2], [3, 4, 9, 8]])[None, :, :, None]
+    maxima, places = ops.max_pool_with_argmax(image, window=2)
+    np.testing.assert_array_equal(maxima[0, :, :, 0], [[5, 9]])
+    np.testing.assert_array_equal(places[0, :, :, 0], [[1, 6]])
+    back = ops.max_unpool(10 * maxima, places, output_size=(2, 4), window=2)
+    np.testing.assert_array_equal(back[0, :, :, 0], [[0, 50, 0, 0], [0, 0, 90, 0]])
+
+
+def test_argmax_of_infinities_lies_in_the_image_and_nan_is_not_lost():
+    image = jnp.full((1, 3, 3, 1), -jnp.inf).at[0, 2, 2].set(jnp.nan)
+    maxima, places = ops.max_pool_with_argmax(image, window=2, padding=1)
+    np.testing.assert_array_equal(places[0, :, :, 0], [[0, 1], [3, 8]])
+    np.testing.assert_array_equal(np.isnan(maxima[0, :, :, 0]), [[False, False], [False, True]])
+
+
+@pytest.mark.parametrize("options", [{"window": 3, "strides": 2, "padding": 1}, {"window": 2}])
+def test_both_forms_of_max_pool_have_the_same_gradient(options, monkeypatch):
+    image = jax.random.randint(jax.random.key(0), (2, 7, 9, 3), 0, 4).astype(jnp.float32)
+
+    def gradient():
+        value, pullback = jax.vjp(lambda x: ops.max_pool(x, **options), image)
+        return pullback(jax.random.normal(jax.random.key(1), value.shape))[0]
+
+    want = gradient()
+    monkeypatch.setattr(pool, "_MOST_TAPS", 0)
+    np.testing.assert_allclose(gradient(), want, atol=1e-6)
 
 
 def test_the_gradient_of_equal_maxima_goes_to_the_first_in_row_order():
@@ -95,6 +149,14 @@ IMAGE = jnp.zeros((1, 5, 5, 4))
         (lambda: ops.max_pool(IMAGE, window=6), "too small: 5 pixels.*no window of 6"),
         (lambda: ops.avg_pool(IMAGE, window=3, padding=2), r"at most half of window \(3, 3\)"),
         (lambda: ops.avg_pool(IMAGE, window=0), "window must be at least 1"),
+        (
+            lambda: ops.max_unpool(IMAGE, jnp.zeros((1, 5, 5, 4)), output_size=(10, 10), window=2),
+            r"indices must be \[1, 5, 5, 4\] int.*float32",
+        ),
+        (
+            lambda: ops.max_unpool(IMAGE, IMAGE.astype(int), output_size=(20, 10), window=2),
+            r"output_size \(20, 10\) does not fit: its height gives 10 windows, the values have 5",
+        ),
         (lambda: ops.adaptive_avg_pool(IMAGE, output_size=0), "output_size must be at least 1"),
     ],
 )

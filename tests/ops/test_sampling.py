@@ -47,8 +47,8 @@ def test_affine_grid_equals_torch(case):
 
     def run(inputs):
         size = case.arguments["size"][2:]
-        one = lambda theta: ops.affine_grid(theta, size, align_corners=align_corners)  # noqa: E731
-        return (jax.vmap(one)(jnp.asarray(inputs["theta"])),)
+        grids = jax.vmap(lambda theta: ops.affine_grid(theta, size, align_corners=align_corners))
+        return (grids(jnp.asarray(inputs["theta"])),)
 
     assert_meets(case, run)
 
@@ -185,7 +185,8 @@ def test_warp_flow_reads_where_the_flow_points():
     flow = jnp.broadcast_to(jnp.array([2.0, -1.0]), (5, 7, 2))
     got = ops.warp_flow(IMAGE, flow)
     np.testing.assert_array_equal(got[1:, :5], IMAGE[:-1, 2:])
-    assert not got[0].any() and not got[:, 5:].any()
+    assert not got[0].any()
+    assert not got[:, 5:].any()
     got = ops.warp_flow(IMAGE, flow, padding_mode="border")
     np.testing.assert_array_equal(got[0], IMAGE[0, [2, 3, 4, 5, 6, 6, 6]])
 
@@ -222,16 +223,18 @@ def difference_quotient(function, array, direction, step=1e-6):
     return (function(array + step * direction) - function(array - step * direction)) / (2 * step)
 
 
-@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("padding_mode", PADDINGS)
+@pytest.mark.parametrize(
+    ("mode", "padding_mode"),
+    [("bilinear", "zeros"), ("bicubic", "border"), ("bilinear", "reflection")],
+)
 def test_gradients_equal_finite_differences(mode, padding_mode):
     rng = np.random.default_rng(0)
     with jax.enable_x64(True):
-        image, grid = jnp.asarray(rng.normal(size=(4, 5, 2))), jnp.asarray(
-            rng.uniform(-1.4, 1.4, (9, 2))
-        )
+        image = jnp.asarray(rng.normal(size=(4, 5, 2)))
+        grid = jnp.asarray(rng.uniform(-1.4, 1.4, (9, 2)))
         weight = jnp.asarray(rng.normal(size=(9, 2)))
 
+        @jax.jit
         def value(image, grid):
             got = ops.grid_sample(image, grid, mode=mode, padding_mode=padding_mode)
             return (got * weight).sum()
@@ -245,20 +248,23 @@ def test_gradients_equal_finite_differences(mode, padding_mode):
         np.testing.assert_allclose((by_grid * direction).sum(), want, rtol=1e-6)
 
 
-def test_positions_that_are_no_numbers_lie_far_outside_and_gradients_are_finite():
+@pytest.mark.parametrize("padding_mode", PADDINGS)
+def test_positions_that_are_no_numbers_lie_far_outside_and_gradients_are_finite(padding_mode):
     nan, inf = np.nan, np.inf
     grid = jnp.array([[nan, 0.0], [inf, 0], [-inf, inf], [1e30, -1e30], [-1, -1], [1, 1], [0, 0]])
-    for padding_mode in PADDINGS:
-        for mode in ("bilinear", "bicubic"):
 
-            def total(image, grid, mode=mode, padding_mode=padding_mode):
-                return ops.grid_sample(image, grid, mode=mode, padding_mode=padding_mode)
+    @jax.jit
+    def values_and_gradients(image, grid):
+        sample = lambda *arrays: ops.grid_sample(*arrays, padding_mode=padding_mode)  # noqa: E731
+        got, pullback = jax.vjp(sample, image, grid)
+        return got, *pullback(jnp.ones_like(got))
 
-            got, pullback = jax.vjp(total, IMAGE, grid)
-            gradients = pullback(jnp.ones_like(got))
-            assert all(np.isfinite(a).all() for a in (got, *gradients))
-            if padding_mode == "zeros":
-                assert not got[:4].any()
+    found = values_and_gradients(IMAGE, grid)
+    assert all(np.isfinite(array).all() for array in found)
+    got, _, by_grid = found
+    assert not by_grid[:4].any()
+    if padding_mode == "zeros":
+        assert not got[:4].any()
 
 
 def test_bfloat16_is_sampled_in_float32():
@@ -268,7 +274,8 @@ def test_bfloat16_is_sampled_in_float32():
     assert got.dtype == jnp.bfloat16
     want = ops.grid_sample(image.astype(jnp.float32), grid)
     np.testing.assert_array_equal(got, want.astype(jnp.bfloat16))
-    gradient = jax.grad(lambda x: ops.grid_sample(x, grid).astype(jnp.float32).sum())(image)
+    total = jax.jit(lambda x: ops.grid_sample(x, grid).astype(jnp.float32).sum())
+    gradient = jax.grad(total)(image)
     assert gradient.dtype == jnp.bfloat16
 
 
@@ -279,9 +286,6 @@ KERNEL = jax.random.normal(jax.random.key(2), (3, 3, 3, 2))
 OPERATIONS = {
     "affine_grid and grid_sample": lambda image: ops.grid_sample(
         image, ops.affine_grid(THETA, (4, 4)), padding_mode="reflection"
-    ),
-    "grid_sample, bicubic": lambda image: ops.grid_sample(
-        image, ops.affine_grid(THETA, (4, 4)), mode="bicubic"
     ),
     "grid_sample by itself": lambda image: ops.grid_sample(image, image[..., :2]),
     "grid_sample nowhere": lambda image: ops.grid_sample(image, jnp.zeros((0, 2))),
@@ -300,7 +304,7 @@ OPERATIONS = {
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_form_of_calling_gives_the_same(name):
-    images = jax.random.normal(jax.random.key(3), (4, 5, 7, 3))
+    images = jax.random.normal(jax.random.key(3), (2, 5, 7, 3))
 
     def gradient(image):
         value, pullback = jax.vjp(lambda x: OPERATIONS[name](x).astype(jnp.float32), image)
@@ -308,12 +312,12 @@ def test_every_form_of_calling_gives_the_same(name):
 
     compilations = []
     with jax.numpy_rank_promotion("raise"):
-        want = [gradient(image) for image in images]
         jitted = jax.jit(lambda image: compilations.append(1) or gradient(image))
+        want = [jitted(image) for image in images]
         forms = {
-            "jit": [jitted(image) for image in images],
+            "no jit": [gradient(images[0])],
             "vmap": list(zip(*jax.jit(jax.vmap(gradient))(images))),
-            "pmap": list(zip(*jax.pmap(gradient, devices=jax.devices()[:2])(images[:2]))),
+            "pmap": list(zip(*jax.pmap(gradient, devices=jax.devices()[:2])(images))),
         }
     assert len(compilations) == 1
     for form, got in forms.items():
@@ -325,8 +329,14 @@ def test_every_form_of_calling_gives_the_same(name):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ops.grid_sample(IMAGE[None], jnp.zeros((1, 2))), r"image must be \[H, W, C\].*vmap"),
-        (lambda: ops.grid_sample(IMAGE, jnp.zeros((4, 3))), r"grid must be \[\.\.\., 2\].*\[4, 3\]"),
+        (
+            lambda: ops.grid_sample(IMAGE[None], jnp.zeros((1, 2))),
+            r"image must be \[H, W, C\].*vmap",
+        ),
+        (
+            lambda: ops.grid_sample(IMAGE, jnp.zeros((4, 3))),
+            r"grid must be \[\.\.\., 2\].*\[4, 3\]",
+        ),
         (lambda: ops.grid_sample(IMAGE.astype(int), jnp.zeros((4, 2))), "image must be floating"),
         (
             lambda: ops.grid_sample(IMAGE, jnp.zeros((4, 2)), mode="bilinaer"),
