@@ -42,7 +42,7 @@ def draw_curves(workdir):
     for name in ("loss", "top1"):
         if any(name in row for row in rows):
             path = pathlib.Path(workdir) / "pictures" / f"curve_{name}.png"
-            draw.save(path, draw.curves(rows, [name], title=name))
+            draw.save(path, draw.curves(rows, [name]))
 
 
 def show(metrics):

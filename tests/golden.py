@@ -1,6 +1,6 @@
 """Reading the reference files: what other people's programs computed.
 
-The folder is found beside the checkout or in $JAXCV_GOLDEN. Without it every test that needs it skips.
+The folder is found beside the checkout or in $JAXCV_GOLDEN. Without it the tests that need it skip.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class Case:
 
 
 def load(name):
-    """The file `name` below the folder as (meta, {key: array}); skips the test where it is absent."""
+    """The file `name` as (meta, {key: array}); skips the test where it is absent."""
     path = FOLDER / name
     if not path.exists():
         pytest.skip(f"reference file {name} is not here (set JAXCV_GOLDEN to its folder)")
@@ -41,7 +41,7 @@ def load(name):
 
 
 def cases(name, *functions, prefix=""):
-    """Cases of a file whose function is one of `functions` (all, if none is given), for parametrize.
+    """Cases of a file whose function is one of `functions` (all if none is given), for parametrize.
 
     Without the folder: one case that skips.
     """
@@ -60,7 +60,7 @@ def cases(name, *functions, prefix=""):
         Case(
             case["name"],
             case["function"],
-            case["arguments"] if "arguments" in case else {},
+            case.get("arguments", {}),
             _arrays_of(arrays, f"{case['name']}/in/"),
             _arrays_of(arrays, f"{case['name']}/out/"),
             case.get("float32_error", {}),

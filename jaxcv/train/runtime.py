@@ -11,9 +11,23 @@ def setup(*, compilation_cache="", debug=False):
     Args:
         compilation_cache: folder in which compiled programs survive the process; "" for none.
         debug: raise FloatingPointError at the operation that makes the first NaN.
+
+    Raises:
+        ValueError: the folder cannot be written.
     """
     if compilation_cache:
-        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(compilation_cache))
+        folder = os.path.expanduser(compilation_cache)
+        try:
+            os.makedirs(folder, exist_ok=True)
+            writable = os.access(folder, os.W_OK)
+        except OSError:
+            writable = False
+        if not writable:
+            raise ValueError(
+                f"compilation_cache: the folder {folder} cannot be written. Give another one, or"
+                ' none: --config.compilation_cache=""'
+            )
+        jax.config.update("jax_compilation_cache_dir", folder)
         # Every program: LeNet's first step comes after 2 seconds instead of 13.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

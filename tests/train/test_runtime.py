@@ -25,3 +25,9 @@ def test_debugging_stops_at_the_operation_that_makes_the_first_nan(tmp_path):
 def test_a_process_without_its_numbers_is_refused(arguments):
     with pytest.raises(ValueError, match="expected HOST:PORT, how many processes"):
         train.join(*arguments)
+
+
+def test_a_compilation_cache_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"file/cache cannot be written.*compilation_cache="):
+        train.setup(compilation_cache=str(tmp_path / "file" / "cache"))
