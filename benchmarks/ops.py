@@ -102,7 +102,7 @@ class PeerSide:
         self._peer, self._folder = peer, pathlib.Path(folder)
         np.savez(self._folder / "inputs.npz", *inputs)
         peer.ask(
-            load=str(self._folder / "inputs.npz"), function=row.peer, options=dict(row.options or {})
+            load=str(self._folder / "inputs.npz"), function=row.peer, options=row.options or {}
         )
 
     def answer(self):

@@ -11,6 +11,7 @@ To add a row:
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -147,10 +148,230 @@ BOXES = [
 
 # Regions
 
-REGIONS = []
+
+def regions_of(count, extent, shortest, longest):
+    """Random boxes in a square map of 256 channels, cut to it."""
+
+    def make(rng):
+        features = rng.standard_normal((extent, extent, 256), np.float32)
+        boxes, _ = _boxes(rng, count, extent, shortest, longest)
+        return features, boxes.clip(0, extent)
+
+    return make
+
+
+def regions_of_a_pyramid(rng):
+    """1,000 boxes of an image of 800 x 1024, sides from 16 to 600, on levels 2 to 5."""
+    maps = [rng.standard_normal((800 // s, 1024 // s, 256), np.float32) for s in (4, 8, 16, 32)]
+    centre = rng.uniform(0, [1024, 800], (1_000, 2))
+    half = np.exp(rng.uniform(np.log(16), np.log(600), (1_000, 2))) / 2
+    boxes = np.concatenate([centre - half, centre + half], axis=1)
+    return *maps, boxes.clip(0, [1024, 800, 1024, 800]).astype(np.float32)
+
+
+def with_gradient(function):
+    """The output, and the gradient of its sum by all arguments but the last, the boxes."""
+
+    def run(*arguments):
+        *maps, boxes = arguments
+        output, pullback = jax.vjp(lambda *maps: function(*maps, boxes), *maps)
+        return output, *pullback(jax.numpy.ones_like(output))
+
+    return run
+
+
+def _roi_align_rows(name, inputs, ratio, goal, goal_with_gradient):
+    def align(features, boxes):
+        return ops.roi_align(features, boxes, 7, sampling_ratio=ratio)
+
+    rows = [
+        Row(
+            name=f"roi_align {name}",
+            inputs=inputs,
+            ours=align,
+            peer="roi_align",
+            options={"sampling_ratio": ratio, "gradient": False},
+            goal=goal,
+        ),
+        Row(
+            name=f"roi_align {name}, with gradient",
+            inputs=inputs,
+            ours=with_gradient(align),
+            peer="roi_align",
+            options={"sampling_ratio": ratio, "gradient": True},
+            goal=goal_with_gradient,
+        ),
+    ]
+    return rows
+
+
+def multiscale_roi_align(*arguments):
+    *maps, boxes = arguments
+    return ops.multiscale_roi_align(maps, boxes, 7, spatial_scales=(1 / 4, 1 / 8, 1 / 16, 1 / 32))
+
+
+def masks_of_an_image(rng):
+    """100 masks of 28 x 28 for boxes of an image of 800 x 1024, sides from 20 to 300."""
+    centre = rng.uniform(0, [1024, 800], (100, 2))
+    half = rng.uniform(20, 300, (100, 2)) / 2
+    boxes = np.concatenate([centre - half, centre + half], axis=1)
+    masks = rng.random((100, 28, 28), np.float32)
+    return masks, boxes.clip(0, [1024, 800, 1024, 800]).astype(np.float32)
+
+
+REGIONS = [
+    *_roi_align_rows("512 on 50x50", regions_of(512, 50, 2, 25), 2, 10, 12),
+    *_roi_align_rows("1,000 on 14x14", regions_of(1_000, 14, 1, 14), 2, 6, 12),
+    *_roi_align_rows("512 on 200x200", regions_of(512, 200, 4, 100), 2, 10, 12),
+    *_roi_align_rows("adaptive, 512 on 50x50", regions_of(512, 50, 2, 25), 0, 3.5, None),
+    Row(
+        name="multiscale_roi_align 1,000 over P2-P5",
+        inputs=regions_of_a_pyramid,
+        ours=multiscale_roi_align,
+        peer="multiscale_roi_align",
+        options={"image_size": (800, 1024), "gradient": False},
+        goal=5,
+    ),
+    Row(
+        name="multiscale_roi_align 1,000 over P2-P5, with gradient",
+        inputs=regions_of_a_pyramid,
+        ours=with_gradient(multiscale_roi_align),
+        peer="multiscale_roi_align",
+        options={"image_size": (800, 1024), "gradient": True},
+        goal=5,
+    ),
+    Row(
+        name="roi_align 2,000 on 100x128, with gradient",
+        inputs=lambda rng: (
+            rng.standard_normal((100, 128, 256), np.float32),
+            _boxes(rng, 2_000, 100, 2, 50)[0],
+        ),
+        ours=with_gradient(lambda f, boxes: ops.roi_align(f, boxes, 7, sampling_ratio=2)),
+        most_temporaries=2**30,
+    ),
+    Row(
+        name="paste_masks 100 into 800x1024",
+        inputs=masks_of_an_image,
+        ours=lambda masks, boxes: ops.paste_masks(masks, boxes, (800, 1024)),
+        peer="paste_masks",
+        options={"image_size": (800, 1024)},
+        goal=3,
+    ),
+]
 
 # Sampling
 
-SAMPLING = []
+
+def normal(*shapes):
+    """Arrays of normal numbers of these shapes."""
+    return lambda rng: tuple(rng.normal(size=shape).astype(np.float32) for shape in shapes)
+
+
+def image_and_grid(rng):
+    """A batch of images, a jittered identity grid, and the result's cotangent."""
+    image, jitter, cotangent = normal((8, 128, 128, 64), (8, 128, 128, 2), (8, 128, 128, 64))(rng)
+    line = np.linspace(-1, 1, 128, dtype=np.float32)
+    return image, np.stack(np.meshgrid(line, line), axis=-1) + 0.1 * jitter, cotangent
+
+
+def deformable(rng):
+    """Image, offset, kernel, mask and the result's cotangent, of a 3x3 deformable convolution."""
+    image, offset, kernel, mask, cotangent = normal(
+        (32, 32, 256), (32, 32, 18), (3, 3, 256, 256), (32, 32, 9), (32, 32, 256)
+    )(rng)
+    return image, offset, kernel / 48, 1 / (1 + np.exp(-mask)), cotangent
+
+
+def mask_with_holes(rng):
+    """512 x 512, the largest distance some 40 pixels."""
+    mask = np.ones((512, 512), bool)
+    mask[tuple(rng.integers(0, 512, (2, 600)))] = False
+    return (mask,)
+
+
+def gradients(function, count):
+    """Of the first `count` arguments, given the result's cotangent as the last."""
+
+    def run(*arrays):
+        inputs, cotangent = arrays[:count], arrays[-1]
+        return jax.vjp(lambda *moving: function(*moving, *arrays[count:-1]), *inputs)[1](cotangent)
+
+    return run
+
+
+def pool_and_unpool(image):
+    maxima, places = ops.max_pool_with_argmax(image, window=2)
+    return ops.max_unpool(maxima, places, output_size=image.shape[1:3], window=2)
+
+
+_grid_sample = jax.vmap(ops.grid_sample)
+_deform = functools.partial(ops.deform_conv2d, padding=1)
+
+
+def _resize_row(mode, goal):
+    return Row(
+        name=f"resize {mode} 64 -> 256",
+        inputs=normal((4, 64, 64, 64)),
+        ours=jax.vmap(lambda image: ops.resize(image, 256, mode=mode)),
+        peer="interpolate",
+        options={"size": 256, "mode": mode},
+        goal=goal,
+    )
+
+
+SAMPLING = [
+    Row(
+        name="grid_sample bilinear",
+        inputs=lambda rng: image_and_grid(rng)[:2],
+        ours=_grid_sample,
+        peer="grid_sample",
+        goal=1.3,
+    ),
+    Row(
+        name="grid_sample bilinear, both gradients",
+        inputs=image_and_grid,
+        ours=gradients(_grid_sample, 2),
+        peer="grid_sample",
+        goal=1.1,
+    ),
+    _resize_row("bilinear", 1.7),
+    _resize_row("bicubic", 3.5),
+    Row(
+        name="deform_conv2d",
+        inputs=lambda rng: deformable(rng)[:4],
+        ours=_deform,
+        peer="deform_conv2d",
+        goal=2,
+    ),
+    Row(
+        name="deform_conv2d, all gradients",
+        inputs=deformable,
+        ours=gradients(_deform, 4),
+        peer="deform_conv2d",
+        goal=8,
+    ),
+    Row(
+        name="max_pool_with_argmax",
+        inputs=normal((4, 112, 112, 64)),
+        ours=lambda image: ops.max_pool_with_argmax(image, window=2),
+        peer="max_pool_with_argmax",
+        goal=20,
+    ),
+    Row(
+        name="max_pool_with_argmax and unpool",
+        inputs=normal((4, 112, 112, 64)),
+        ours=pool_and_unpool,
+        peer="max_pool_with_argmax",
+        options={"unpool": True},
+        goal=20,
+    ),
+    Row(
+        name="distance_transform 512 x 512",
+        inputs=mask_with_holes,
+        ours=ops.distance_transform,
+        peer="distance_transform",
+        goal=1,
+    ),
+]
 
 ROWS = [*SUPPRESSION, *BOXES, *REGIONS, *SAMPLING]

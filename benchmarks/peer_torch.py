@@ -7,6 +7,7 @@ time on stdin: {"load": FILE, "function": NAME, "options": {...}}, {"time": CALL
 A peer is a public function here: (*inputs as tensors, **options) -> the function to time.
 """
 
+import functools
 import inspect
 import json
 import sys
@@ -43,7 +44,120 @@ def box_iou(boxes1, boxes2):
 
 # Regions
 
+
+def roi_align(features, boxes, *, sampling_ratio, gradient):
+    """[H, W, C] and [N, 4] -> [N, 7, 7, C], and if asked the gradient of its sum by the map."""
+    features = features.permute(2, 0, 1)[None].contiguous()
+    align = functools.partial(
+        torchvision.ops.roi_align, boxes=[boxes], output_size=7, sampling_ratio=sampling_ratio
+    )
+    return _with_gradient(lambda maps: align(*maps), [features], gradient)
+
+
+def multiscale_roi_align(*arguments, image_size, gradient):
+    """Maps [H, W, C], finest first, and [N, 4] -> as `roi_align`."""
+    *maps, boxes = arguments
+    maps = [features.permute(2, 0, 1)[None].contiguous() for features in maps]
+    names = [str(i) for i in range(len(maps))]
+    pooler = torchvision.ops.MultiScaleRoIAlign(names, 7, 2)
+    call = lambda maps: pooler(dict(zip(names, maps)), [boxes], [tuple(image_size)])  # noqa: E731
+    return _with_gradient(call, maps, gradient)
+
+
+def paste_masks(masks, boxes, *, image_size):
+    paste = torchvision.models.detection.roi_heads.paste_masks_in_image
+
+    def run():
+        return paste(masks[:, None], boxes, tuple(image_size))[:, 0]
+
+    return run
+
+
+def _with_gradient(function, maps, gradient):
+    """A call of `function(maps)`, and of its backward pass if asked; answers with channels last."""
+    ones = torch.ones_like(function(maps))
+    for features in maps:
+        features.requires_grad_(gradient)
+
+    def run():
+        output = function(maps)
+        if not gradient:
+            return output.permute(0, 2, 3, 1)
+        gradients = torch.autograd.grad(output, maps, ones)
+        return (output.permute(0, 2, 3, 1), *(g[0].permute(1, 2, 0) for g in gradients))
+
+    return run
+
+
 # Sampling
+
+
+def _channels_first(array):
+    """[..., H, W, C] -> [..., C, H, W], contiguous."""
+    return torch.movedim(array, -1, -3).contiguous()
+
+
+def _channels_last(array):
+    return torch.movedim(array, -3, -1)
+
+
+def grid_sample(image, grid, cotangent=None):
+    image = _channels_first(image)
+    if cotangent is None:
+        sample = torch.nn.functional.grid_sample
+        return lambda: _channels_last(sample(image, grid, align_corners=False))
+    inputs, cotangent = [image.requires_grad_(), grid.requires_grad_()], _channels_first(cotangent)
+
+    def run():
+        output = torch.nn.functional.grid_sample(*inputs, align_corners=False)
+        by_image, by_grid = torch.autograd.grad(output, inputs, cotangent)
+        return _channels_last(by_image), by_grid
+
+    return run
+
+
+def interpolate(image, *, size, mode):
+    image = _channels_first(image)
+    return lambda: _channels_last(torch.nn.functional.interpolate(image, size=size, mode=mode))
+
+
+def deform_conv2d(image, offset, kernel, mask, cotangent=None):
+    maps = [_channels_first(array)[None] for array in (image, offset, mask)]
+    inputs = [maps[0], maps[1], kernel.permute(3, 2, 0, 1).contiguous(), maps[2]]
+
+    def run():
+        image, offset, kernel, mask = inputs
+        output = torchvision.ops.deform_conv2d(image, offset, kernel, padding=1, mask=mask)
+        if cotangent is None:
+            return _channels_last(output[0])
+        image, offset, kernel, mask = torch.autograd.grad(output, inputs, cotangent)
+        maps = (_channels_last(array[0]) for array in (image, offset, mask))
+        return next(maps), next(maps), kernel.permute(2, 3, 1, 0), next(maps)
+
+    if cotangent is not None:
+        cotangent = _channels_first(cotangent)[None]
+        inputs = [array.requires_grad_() for array in inputs]
+    return run
+
+
+def max_pool_with_argmax(image, *, unpool=False):
+    image = _channels_first(image)
+
+    def run():
+        maxima, places = torch.nn.functional.max_pool2d(image, 2, return_indices=True)
+        if unpool:
+            return _channels_last(torch.nn.functional.max_unpool2d(maxima, places, 2))
+        return _channels_last(maxima), _channels_last(places)
+
+    return run
+
+
+def distance_transform(mask):
+    """scipy's, on the CPU."""
+    import scipy.ndimage
+
+    mask = mask.cpu().numpy()
+    return lambda: torch.from_numpy(scipy.ndimage.distance_transform_edt(mask))
 
 
 # The conversation with benchmarks.ops

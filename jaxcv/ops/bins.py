@@ -16,14 +16,17 @@ from jaxcv.ops import sliding
 
 _UNROLLED = 5  # taps an axis up to which a box's sum is one fused loop
 _CHUNK = 4  # columns of one step where there are more
+_BAND = 32  # rows of the map whose boxes are taken from left to right
 
 
-def check_regions(features, boxes, output_size):
-    """Height and width of the output, for a map [H, W, C] and boxes [N, 4] of floats.
+def checked(features, boxes, output_size):
+    """The arguments as jax arrays and a pair of ints.
 
     Raises:
-        ValueError: they are not, or output_size is no int or pair of ints from 1 up.
+        ValueError: features are not [H, W, C] float, boxes not [N, 4] float, or output_size is no
+            int or pair of ints from 1 up.
     """
+    features, boxes = jnp.asarray(features), jnp.asarray(boxes)
     if features.ndim != 3 or 0 in features.shape[:2]:
         raise ValueError(
             f"features must be [H, W, C] with at least one pixel, got {list(features.shape)}."
@@ -37,7 +40,7 @@ def check_regions(features, boxes, output_size):
     sliding.check_floating(features=features)
     sliding.check_floating(boxes=boxes)
     size = sliding.per_axis(output_size, 2, "output_size")
-    return sliding.at_least(size, 1, "output_size")
+    return features, boxes, sliding.at_least(size, 1, "output_size")
 
 
 class Axis(NamedTuple):
@@ -264,7 +267,9 @@ def _groups(bins, levels, most):
     needed = jnp.maximum(tap_counts(bins.rows), tap_counts(bins.columns))
     group = bins.level * ways + jnp.clip(needed - 3, 0, ways - 1)
     group = jnp.where(bins.valid, group, levels * ways)
-    order = jnp.argsort(group)
+    # Neighbours follow each other, so that what they touch is still in the cache.
+    y, x = bins.rows.begin.mean(1), bins.columns.begin.mean(1)
+    order = jnp.lexsort((x, y // _BAND, group))
     bounds = jnp.searchsorted(group[order], jnp.arange(levels * ways + 1))
     t = jnp.arange(min(most or _UNROLLED, _UNROLLED))
     return _Groups(order, bounds, taps(bins.rows, t), taps(bins.columns, t))
@@ -275,6 +280,8 @@ def _for_level(step, carry, bins, groups, level, width, most):
 
     Group by group and not by `lax.switch`, whose branches copy the carry on jax 0.10.
     """
+    if len(bins.valid) == 0:  # JAX refuses to trace an index into nothing
+        return carry
     visits = _visits(most)
     for way, visit in enumerate(visits, start=level * len(visits)):
 
@@ -364,7 +371,7 @@ def _means_at_once(maps, bins):
     flat = jnp.concatenate([image.reshape(-1, image.shape[-1]) for image in maps])
     start = jnp.zeros((len(bins.valid) * len(bins.offsets), flat.shape[1]), bins.rows.begin.dtype)
     total = _visit_all(functools.partial(_add_rows, flat), start, maps, bins)
-    means = total.reshape(len(bins.valid), len(bins.offsets), -1)
+    means = total.reshape(len(bins.valid), len(bins.offsets), flat.shape[1])
     return jnp.where(bins.valid[:, None, None], means, jnp.nan)
 
 

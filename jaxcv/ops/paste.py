@@ -32,6 +32,7 @@ def paste_masks(masks, boxes, image_size, *, padding=1):
     Source: He et al. 2017, "Mask R-CNN"; torchvision's paste_masks_in_image, to float32 rounding.
     Cost: on a CPU only the parts of the image that boxes touch are computed, the rest is filled.
     """
+    masks, boxes = jnp.asarray(masks), jnp.asarray(boxes)
     _check(masks, boxes)
     height, width = sliding.at_least(sliding.per_axis(image_size, 2, "image_size"), 1, "image_size")
     sliding.at_least((padding,), 0, "padding")
@@ -147,6 +148,8 @@ def _paste_tiles(masks, corners, image_size):
         return jax.lax.fori_loop(0, rows, paste_row, images)
 
     images = jnp.zeros((len(masks), *image_size), masks.dtype)
+    if len(masks) == 0:  # JAX refuses to trace an index into nothing
+        return images
     return jax.lax.fori_loop(0, len(masks), one, images)
 
 

@@ -28,7 +28,7 @@ def roi_warp(features, boxes, output_size, *, spatial_scale=1.0):
     Source: Dai, He, Sun 2016, "Instance-aware semantic segmentation via multi-task network
         cascades", section 3.2.
     """
-    size = bins.check_regions(features, boxes, output_size)
+    features, boxes, size = bins.checked(features, boxes, output_size)
     boxes = boxes.astype(jnp.promote_types(features.dtype, jnp.float32)) * spatial_scale
     axes = []
     for i in range(2):
@@ -61,7 +61,7 @@ def crop_and_resize(features, boxes, output_size, *, extrapolation_value=0.0):
 
     Source: tf.image.crop_and_resize, method "bilinear".
     """
-    size = bins.check_regions(features, boxes, output_size)
+    features, boxes, size = bins.checked(features, boxes, output_size)
     boxes = boxes.astype(jnp.promote_types(features.dtype, jnp.float32))
     axes = []
     for i in range(2):

@@ -34,17 +34,8 @@ def roi_pool(features, boxes, output_size, *, spatial_scale=1.0):
     Source: Girshick 2015, "Fast R-CNN", section 2.1; torchvision.ops.roi_pool.
     Cost: on a CPU box by box, as many steps as its largest bin has pixels.
     """
-    size = bins.check_regions(features, boxes, output_size)
-    low, high, finite = bins.rounded_corners(features, boxes, spatial_scale)
-    extent = jnp.maximum(high - low + 1, 1)
-    rows, columns = (
-        bins.pixel_bins(low[:, i], extent[:, i], size[i], features.shape[i]) for i in range(2)
-    )
-    y, x, found = _by_box(_largest_pixel, features, rows, columns)
-    output = _pick(features, jnp.maximum(y, 0), jnp.maximum(x, 0))
-    output = jnp.where(found[..., None], output, 0)
-    output = jnp.where(finite[:, None, None], output, jnp.nan)
-    return output.reshape(len(boxes), *size, features.shape[-1])
+    features, boxes, size = bins.checked(features, boxes, output_size)
+    return _roi_pool(features, boxes, spatial_scale, size)
 
 
 def spatial_pyramid_pool(features, *, levels=(4, 2, 1)):
@@ -65,6 +56,7 @@ def spatial_pyramid_pool(features, *, levels=(4, 2, 1)):
 
     Source: He et al. 2014, "Spatial pyramid pooling in deep convolutional networks", section 2.2.
     """
+    features = jnp.asarray(features)
     if features.ndim != 3:
         raise ValueError(
             f"features must be [H, W, C], got {list(features.shape)}."
@@ -101,6 +93,21 @@ def surface_maxima(features, starts, extents, size, valid):
     output = _bilinear(features, y, x, _pick)
     output = jnp.where(valid[:, None, None], output, jnp.nan)
     return output.reshape(len(valid), *size, features.shape[-1]).astype(features.dtype)
+
+
+# Jitted, so that a call outside of `jit` compiles once and not operation by operation.
+@functools.partial(jax.jit, static_argnames="size")
+def _roi_pool(features, boxes, spatial_scale, size):
+    low, high, finite = bins.rounded_corners(features, boxes, spatial_scale)
+    extent = jnp.maximum(high - low + 1, 1)
+    rows, columns = (
+        bins.pixel_bins(low[:, i], extent[:, i], size[i], features.shape[i]) for i in range(2)
+    )
+    y, x, found = _by_box(_largest_pixel, features, rows, columns)
+    output = _pick(features, jnp.maximum(y, 0), jnp.maximum(x, 0))
+    output = jnp.where(found[..., None], output, 0)
+    output = jnp.where(finite[:, None, None], output, jnp.nan)
+    return output.reshape(len(boxes), *size, features.shape[-1])
 
 
 def _by_box(largest, features, rows, columns):

@@ -4,7 +4,9 @@ Boxes are x1, y1, x2, y2 in the image's pixels; `spatial_scale` takes them to th
 flows to the boxes (`ops.roi_warp` and `ops.crop_and_resize` have one).
 """
 
+import functools
 import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,17 +53,15 @@ def roi_align(
     Cost: 4 to 16 rows of C for a bin at sampling_ratio 2, at most (n + 1)^2 for n x n pixels at 0.
         On a CPU box by box, and likewise backward; on a GPU all boxes at once.
     """
-    size = bins.check_regions(features, boxes, output_size)
+    features, boxes, size = bins.checked(features, boxes, output_size)
     if reduction not in ("mean", "max"):
         raise ValueError(f'reduction must be "mean" or "max", got {reduction!r}.')
     ratio = sampling_ratio if reduction == "mean" else 0
-    starts, extents = _regions(features, boxes, spatial_scale, aligned)
-    valid = _answerable(starts, extents, size, ratio, max_sampling_ratio)
+    pyramid = _Pyramid((features,), (spatial_scale,), ())
+    grid = _checked_grid(pyramid, boxes, size, ratio, aligned, max_sampling_ratio)
     if reduction == "max":
-        return region_max.surface_maxima(features, starts, extents, size, valid)
-    level = jnp.zeros(len(boxes), jnp.int32)
-    axes = _axes([features], level, starts, extents, size, ratio, valid)
-    return _means([features], level, axes, size, valid, _most_taps(ratio, max_sampling_ratio))
+        return _maxima(pyramid, boxes, grid)
+    return _means(pyramid, boxes, grid)
 
 
 def ps_roi_align(features, boxes, output_size, *, spatial_scale=1.0, sampling_ratio=-1):
@@ -79,12 +79,10 @@ def ps_roi_align(features, boxes, output_size, *, spatial_scale=1.0, sampling_ra
     Source: Li et al. 2017, "Light-Head R-CNN"; torchvision.ops.ps_roi_align to float32 rounding,
         but 0 where that is nan (empty and inverted boxes with adaptive sampling).
     """
-    size = bins.check_regions(features, boxes, output_size)
-    starts, extents = _regions(features, boxes, spatial_scale, aligned=True)
-    valid = _answerable(starts, extents, size, sampling_ratio, None)
-    level = jnp.zeros(len(boxes), jnp.int32)
-    axes = _axes([features], level, starts, extents, size, sampling_ratio, valid)
-    return _position_sensitive(features, axes, size, valid, _most_taps(sampling_ratio, None))
+    features, boxes, size = bins.checked(features, boxes, output_size)
+    _check_groups(features, size)
+    grid = _Grid(size, sampling_ratio, aligned=True, most=None)
+    return _group_means(_Pyramid((features,), (spatial_scale,), ()), boxes, grid)
 
 
 def ps_roi_pool(features, boxes, output_size, *, spatial_scale=1.0):
@@ -103,14 +101,9 @@ def ps_roi_pool(features, boxes, output_size, *, spatial_scale=1.0):
 
     Source: Dai et al. 2016, "R-FCN", equation 1; torchvision.ops.ps_roi_pool.
     """
-    size = bins.check_regions(features, boxes, output_size)
-    low, high, valid = bins.rounded_corners(features, boxes, spatial_scale)
-    axes = []
-    for i in range(2):
-        extent = jnp.maximum(high[:, i] - low[:, i], 1)
-        first, end = bins.pixel_bins(low[:, i], extent, size[i], features.shape[i] - 1)
-        axes.append(bins.pixel_axis(first, end, features.shape[i]))
-    return _position_sensitive(features, axes, size, valid, None)
+    features, boxes, size = bins.checked(features, boxes, output_size)
+    _check_groups(features, size)
+    return _group_pools(features, boxes, spatial_scale, size)
 
 
 def multiscale_roi_align(
@@ -147,109 +140,169 @@ def multiscale_roi_align(
     Source: Lin et al. 2017, "Feature pyramid networks", equation 1; torchvision's
         MultiScaleRoIAlign (its 1e-6 on the level's logarithm included), to float32 rounding.
     """
-    features = tuple(features)
+    features = tuple(jnp.asarray(image) for image in features)
     _check_pyramid(features, spatial_scales)
     for image in features:
-        size = bins.check_regions(image, boxes, output_size)
-    level = _levels(boxes, spatial_scales, canonical_scale, canonical_level)
-    scales = jnp.array(spatial_scales, jnp.float32)[level]
-    starts, extents = _regions(features[0], boxes, scales[:, None], aligned)
-    valid = _answerable(starts, extents, size, sampling_ratio, max_sampling_ratio)
-    axes = _axes(features, level, starts, extents, size, sampling_ratio, valid)
-    most = _most_taps(sampling_ratio, max_sampling_ratio)
-    return _means(features, level, axes, size, valid, most)
+        _, boxes, size = bins.checked(image, boxes, output_size)
+    finest = -round(math.log2(spatial_scales[0]))
+    # Where each level but the first begins, as the side of a square.
+    starts = tuple(
+        canonical_scale * 2 ** (finest + i - canonical_level - 1e-6)
+        for i in range(1, len(features))
+    )
+    pyramid = _Pyramid(features, tuple(spatial_scales), starts)
+    grid = _checked_grid(pyramid, boxes, size, sampling_ratio, aligned, max_sampling_ratio)
+    return _means(pyramid, boxes, grid)
 
 
-def _levels(boxes, spatial_scales, canonical_scale, canonical_level):
-    """Place in the pyramid of each box's level: [N] int32."""
-    boxes = jax.lax.stop_gradient(boxes).astype(jnp.promote_types(boxes.dtype, jnp.float32))
+class _Pyramid(NamedTuple):
+    """Maps, finest first, or a single one."""
+
+    maps: Any  # tuple of [H, W, C]
+    scales: Any  # of each map
+    starts: Any  # side of the smallest box of each map but the first
+
+
+class _Grid(NamedTuple):
+    """What is asked of each box."""
+
+    size: Any  # (P, Q)
+    ratio: int  # samples a side of a bin, adaptive from 0 down
+    aligned: bool
+    most: Any  # adaptive samples a side, or None
+
+
+# Jitted, so that a call outside of `jit` compiles once and not operation by operation.
+
+
+@functools.partial(jax.jit, static_argnames="grid")
+def _means(pyramid, boxes, grid):
+    offsets = jnp.zeros(math.prod(grid.size), jnp.int32)
+    plan = bins.Bins(*_plan(pyramid, boxes, grid), offsets)
+    return _bin_means(pyramid.maps, plan, grid.size, _most_taps(grid))
+
+
+@functools.partial(jax.jit, static_argnames="grid")
+def _group_means(pyramid, boxes, grid):
+    maps, offsets = _one_map_a_bin(pyramid.maps[0], grid.size)
+    plan = bins.Bins(*_plan(pyramid, boxes, grid), offsets)
+    return _bin_means(maps, plan, grid.size, _most_taps(grid))
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _group_pools(features, boxes, spatial_scale, size):
+    low, high, valid = bins.rounded_corners(features, boxes, spatial_scale)
+    axes = []
+    for i in range(2):
+        extent = jnp.maximum(high[:, i] - low[:, i], 1)
+        first, end = bins.pixel_bins(low[:, i], extent, size[i], features.shape[i] - 1)
+        axes.append(bins.pixel_axis(first, end, features.shape[i]))
+    maps, offsets = _one_map_a_bin(features, size)
+    plan = bins.Bins(*axes, jnp.zeros(len(boxes), jnp.int32), valid, offsets)
+    return _bin_means(maps, plan, size, most=None)
+
+
+@functools.partial(jax.jit, static_argnames="grid")
+def _maxima(pyramid, boxes, grid):
+    starts, extents, _ = _regions(pyramid, boxes, grid)
+    valid = _answerable(starts, extents, grid)
+    return region_max.surface_maxima(pyramid.maps[0], starts, extents, grid.size, valid)
+
+
+def _bin_means(maps, plan, size, most):
+    """`bins.bin_means` in the maps' dtype: [N, P, Q, C]."""
+    means = bins.bin_means(maps, plan, most)
+    return means.reshape(len(means), *size, means.shape[-1]).astype(maps[0].dtype)
+
+
+def _plan(pyramid, boxes, grid):
+    """The first fields of `bins.Bins`: rows, columns, level, valid."""
+    starts, extents, level = _regions(pyramid, boxes, grid)
+    valid = _answerable(starts, extents, grid)
+    # Those that are not valid lie at 0.
+    starts, extents = (jnp.where(valid[:, None], a, 0) for a in (starts, extents))
+    samples = _samples(extents, grid)
+    pixels = jnp.array([image.shape[:2] for image in pyramid.maps], starts.dtype)[level]
+    rows, columns = (
+        bins.regular_axis(
+            starts[:, i], extents[:, i], grid.size[i], samples[:, i], pixels[:, i : i + 1]
+        )
+        for i in range(2)
+    )
+    return rows, columns, level, valid
+
+
+def _regions(pyramid, boxes, grid):
+    """Starts and extents of the boxes in their map's pixels, [N, 2] (y, x), and which map, [N]."""
+    dtype = jnp.promote_types(pyramid.maps[0].dtype, jnp.float32)
+    boxes = jax.lax.stop_gradient(boxes).astype(dtype)
     sides = jnp.maximum(boxes[:, 2:] - boxes[:, :2], 0)
     side = jnp.sqrt(sides[:, 0] * sides[:, 1])
-    # Where each level begins: comparing sides needs no logarithm of what may be 0.
-    finest = -round(math.log2(spatial_scales[0]))
-    level = jnp.zeros(len(boxes), jnp.int32)
-    for i in range(1, len(spatial_scales)):
-        start = canonical_scale * 2 ** (finest + i - canonical_level - 1e-6)
-        level += side >= start
-    return level
-
-
-def _regions(features, boxes, scale, aligned):
-    """The boxes in the map's pixels: starts and extents, [N, 2] each, (y, x)."""
-    dtype = jnp.promote_types(features.dtype, jnp.float32)
-    boxes = jax.lax.stop_gradient(boxes).astype(dtype) * jnp.asarray(scale, dtype)
-    if aligned:
-        boxes = boxes - 0.5
+    level = sum((side >= s for s in pyramid.starts), start=jnp.zeros(len(boxes), jnp.int32))
+    scales = jnp.stack([jnp.asarray(scale, dtype) for scale in pyramid.scales])
+    boxes = boxes * scales[level][:, None] - 0.5 * grid.aligned
     extents = boxes[:, 2:] - boxes[:, :2]
-    if not aligned:
+    if not grid.aligned:
         extents = jnp.maximum(extents, 1)
-    return boxes[:, 1::-1], extents[:, ::-1]
+    return boxes[:, 1::-1], extents[:, ::-1], level
 
 
-def _samples(extents, size, ratio):
+def _samples(extents, grid):
     """Samples along each side of a bin: [N, 2] whole floats."""
-    if ratio > 0:
-        return jnp.full_like(extents, ratio)
-    needs = [jnp.ceil(bins.divide(extents[:, i], size[i])) for i in range(2)]
+    if grid.ratio > 0:
+        return jnp.full_like(extents, grid.ratio)
+    needs = [jnp.ceil(bins.divide(extents[:, i], grid.size[i])) for i in range(2)]
     return jnp.maximum(jnp.stack(needs, axis=1), 0)
 
 
-def _answerable(starts, extents, size, ratio, most):
-    """Which boxes are finite and need no more than `most` samples a side: [N] bool."""
+def _answerable(starts, extents, grid):
+    """Which boxes are finite and need no more than the most samples: [N] bool."""
     finite = (jnp.isfinite(starts) & jnp.isfinite(extents)).all(1)
-    if most is None:
+    if grid.ratio > 0 or grid.most is None:
         return finite
+    return finite & (_samples(extents, grid).max(1) <= grid.most)
+
+
+def _most_taps(grid):
+    """A bound on the taps of a bin along an axis, if there is one."""
+    if grid.ratio > 0:
+        return 2 * grid.ratio
+    return None if grid.most is None else grid.most + 1
+
+
+def _one_map_a_bin(features, size):
+    """[H, W, C * P * Q] -> a map for each bin, one below the other, and where each begins."""
+    height, width, channels = features.shape
+    count = math.prod(size)
+    maps = features.reshape(height, width, channels // count, count).transpose(3, 0, 1, 2)
+    maps = maps.reshape(count * height, width, channels // count)
+    return (maps,), jnp.arange(count, dtype=jnp.int32) * (height * width)
+
+
+def _checked_grid(pyramid, boxes, size, ratio, aligned, most):
+    """_Grid, if the boxes, where their values are known, need no more than the most samples."""
+    grid = _Grid(size, ratio, aligned, most)
+    if most is None:
+        return grid
     sliding.at_least((most,), 1, "max_sampling_ratio")
-    need = jnp.where(finite, _samples(extents, size, ratio).max(1), 0)
-    if ratio <= 0 and not isinstance(need, jax.core.Tracer) and (need > most).any():
+    if ratio > 0 or isinstance(boxes, jax.core.Tracer):
+        return grid
+    _, extents, _ = _regions(pyramid, boxes, grid)
+    need = jnp.where(jnp.isfinite(extents).all(1), _samples(extents, grid).max(1), 0)
+    if not isinstance(need, jax.core.Tracer) and (need > most).any():
         raise ValueError(
             f"max_sampling_ratio is {most}, but box {need.argmax()} needs {need.max():.0f} samples"
             " along a side of a bin. Allow that many, or None."
         )
-    return finite & ((need <= most) | (ratio > 0))
+    return grid
 
 
-def _axes(maps, level, starts, extents, size, ratio, valid):
-    """Rows and columns of `bins.Bins`; boxes that are not valid lie at 0."""
-    starts, extents = (jnp.where(valid[:, None], a, 0) for a in (starts, extents))
-    samples = _samples(extents, size, ratio)
-    pixels = jnp.array([image.shape[:2] for image in maps], starts.dtype)[level]
-    return [
-        bins.regular_axis(starts[:, i], extents[:, i], size[i], samples[:, i], pixels[:, i : i + 1])
-        for i in range(2)
-    ]
-
-
-def _most_taps(ratio, max_sampling_ratio):
-    """A bound on the taps of a bin along an axis, if there is one."""
-    if ratio > 0:
-        return 2 * ratio
-    return None if max_sampling_ratio is None else max_sampling_ratio + 1
-
-
-def _means(maps, level, axes, size, valid, most, offsets=None):
-    """`bins.bin_means` in the maps' dtype: [N, P, Q, C]."""
-    if offsets is None:
-        offsets = jnp.zeros(math.prod(size), jnp.int32)
-    means = bins.bin_means(tuple(maps), bins.Bins(*axes, level, valid, offsets), most)
-    return means.reshape(len(valid), *size, means.shape[-1]).astype(maps[0].dtype)
-
-
-def _position_sensitive(features, axes, size, valid, most):
-    """Means where every bin has channels of its own: [H, W, C * P * Q] -> [N, P, Q, C]."""
-    height, width, channels = features.shape
-    groups, rest = divmod(channels, math.prod(size))
-    if rest:
+def _check_groups(features, size):
+    if features.shape[-1] % math.prod(size):
         raise ValueError(
             f"features must have a multiple of {size[0]} x {size[1]} channels, one group for each"
-            f" bin, got {channels}."
+            f" bin, got {features.shape[-1]}."
         )
-    # One map for each bin, one below the other.
-    maps = features.reshape(height, width, groups, -1).transpose(3, 0, 1, 2)
-    maps = maps.reshape(-1, width, groups)
-    offsets = jnp.arange(math.prod(size), dtype=jnp.int32) * (height * width)
-    level = jnp.zeros(len(valid), jnp.int32)
-    return _means([maps], level, axes, size, valid, most, offsets)
 
 
 def _check_pyramid(features, spatial_scales):

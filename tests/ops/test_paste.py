@@ -51,8 +51,9 @@ def test_a_box_outside_inverted_or_not_finite_leaves_the_image_empty():
 
 def test_the_form_for_a_gpu_agrees_with_that_for_a_cpu():
     corners = paste._corners(jnp.asarray(BOXES), 1.0)
-    products = paste._paste_by_products(MASKS, corners, (40, 60))
-    np.testing.assert_allclose(products, paste._paste_tiles(MASKS, corners, (40, 60)), atol=1e-6)
+    masks = jnp.asarray(MASKS)
+    products = paste._paste_by_products(masks, corners, (40, 60))
+    np.testing.assert_allclose(products, paste._paste_tiles(masks, corners, (40, 60)), atol=1e-6)
 
 
 def test_gradient_by_the_masks_is_the_transpose():

@@ -7,7 +7,7 @@ from jaxcv import ops
 from tests.ops.transforms import assert_same_under_transforms
 
 IMAGE = np.random.default_rng(0).normal(size=(6, 8, 2)).astype(np.float32)
-BOXES = np.float32([[1.25, 0.5, 6.5, 4.25], [5.1, 4.2, 2.3, 1.4]])  # the second is flipped
+BOXES = np.float32([[1.25, 0.5, 6.6, 4.3], [5.1, 4.2, 2.3, 1.4]])  # the second is flipped
 GAUGE = np.mgrid[0:6, 0:8].transpose(1, 2, 0).astype(np.float32)  # the value at (y, x) is (y, x)
 
 

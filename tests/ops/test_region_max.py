@@ -82,7 +82,7 @@ def test_the_maximum_of_the_surface_is_not_below_that_of_many_samples(boxes):
     for box, output in zip(boxes - 0.5, got):
         y, x = (box[i] + (box[i + 2] - box[i]) * steps for i in (1, 0))
         y, x = jnp.float32(np.repeat(y, 40)[:, None]), jnp.float32(np.tile(x, 40)[:, None])
-        samples = np.asarray(region_max._bilinear(image, y, x, region_max._row))
+        samples = np.asarray(region_max._bilinear(jnp.asarray(image), y, x, region_max._row))
         # The 40 x 40 samples in 2 x 2 bins.
         samples = samples.reshape(2, 20, 2, 20, 2).max((1, 3))
         assert (output >= samples - 1e-5).all()

@@ -262,7 +262,7 @@ def test_positions_that_are_no_numbers_lie_far_outside_and_gradients_are_finite(
     found = values_and_gradients(IMAGE, grid)
     assert all(np.isfinite(array).all() for array in found)
     got, _, by_grid = found
-    assert not by_grid[:4].any()
+    assert not by_grid[~(jnp.abs(grid) <= 1)].any()
     if padding_mode == "zeros":
         assert not got[:4].any()
 
@@ -287,9 +287,7 @@ OPERATIONS = {
     "affine_grid and grid_sample": lambda image: ops.grid_sample(
         image, ops.affine_grid(THETA, (4, 4)), padding_mode="reflection"
     ),
-    "grid_sample by itself": lambda image: ops.grid_sample(image, image[..., :2]),
     "grid_sample nowhere": lambda image: ops.grid_sample(image, jnp.zeros((0, 2))),
-    "warp_flow": lambda image: ops.warp_flow(image, image[..., :2]),
     "warp_disparity": lambda image: ops.warp_disparity(image, image[..., 0]),
     "resize": lambda image: ops.resize(image, (9, 4), mode="bicubic"),
     "resize, one pixel": lambda image: ops.resize(image[:1, :1], scale=3),
@@ -314,12 +312,13 @@ def test_every_form_of_calling_gives_the_same(name):
     with jax.numpy_rank_promotion("raise"):
         jitted = jax.jit(lambda image: compilations.append(1) or gradient(image))
         want = [jitted(image) for image in images]
+        plain = OPERATIONS[name](images[0])
         forms = {
-            "no jit": [gradient(images[0])],
             "vmap": list(zip(*jax.jit(jax.vmap(gradient))(images))),
             "pmap": list(zip(*jax.pmap(gradient, devices=jax.devices()[:2])(images))),
         }
     assert len(compilations) == 1
+    np.testing.assert_allclose(plain, want[0][0], atol=1e-5)
     for form, got in forms.items():
         for a, b in zip(got, want):
             for x, y in zip(a, b, strict=True):
