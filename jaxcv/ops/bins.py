@@ -123,7 +123,7 @@ def divide(array, number):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def bin_means(maps, bins, most):
-    """Mean of the samples in every bin: [N, P * Q, C], differentiable by the maps alone.
+    """Mean of the samples in every bin: [N, P * Q, C], differentiable by the maps alone, once.
 
     Args:
         maps: tuple of [H, W, C] float.

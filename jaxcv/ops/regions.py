@@ -1,7 +1,8 @@
 """RoIAlign and its relatives: features of boxes, averaged from bilinear samples.
 
 Boxes are x1, y1, x2, y2 in the image's pixels; `spatial_scale` takes them to the map's. No gradient
-flows to the boxes (`ops.roi_warp` and `ops.crop_and_resize` have one).
+flows to the boxes (`ops.roi_warp` and `ops.crop_and_resize` have one). A second derivative is an
+error on a CPU, whose loops cannot be differentiated.
 """
 
 import functools

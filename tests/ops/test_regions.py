@@ -179,6 +179,14 @@ def test_gradient_by_the_map_is_that_of_finite_differences(reduction):
         np.testing.assert_allclose((gradient * direction).sum(), slope, rtol=1e-6)
 
 
+def test_a_second_derivative_is_an_error_and_not_wrong():
+    def energy(image):
+        return (ops.roi_align(image, jnp.array([[1.0, 1, 3, 3]]), 1, sampling_ratio=1) ** 2).sum()
+
+    with pytest.raises(ValueError, match="differentiate"):
+        jax.grad(lambda image: jax.grad(energy)(image).sum())(jnp.ones((4, 5, 1)))
+
+
 def test_no_boxes_give_an_empty_output_and_a_gradient_of_zeros():
     image = jnp.ones((4, 5, 2))
     total = lambda image: ops.roi_align(image, jnp.zeros((0, 4)), (2, 3), sampling_ratio=1)  # noqa: E731
