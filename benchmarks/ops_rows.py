@@ -219,6 +219,15 @@ def masks_of_an_image(rng):
     return masks, boxes.clip(0, [1024, 800, 1024, 800]).astype(np.float32)
 
 
+def _fill_row(name, shape):
+    """What it costs to write an output that large: no kernel with such an output is faster."""
+    return Row(
+        name=f"fill, as large as the output of {name}",
+        inputs=lambda rng: (np.float32(rng.random()),),
+        ours=lambda value: jax.numpy.full(shape, value),
+    )
+
+
 REGIONS = [
     *_roi_align_rows("512 on 50x50", regions_of(512, 50, 2, 25), 2, 10, 12),
     *_roi_align_rows("1,000 on 14x14", regions_of(1_000, 14, 1, 14), 2, 6, 12),
@@ -257,6 +266,7 @@ REGIONS = [
         options={"image_size": (800, 1024)},
         goal=3,
     ),
+    _fill_row("paste_masks", (100, 800, 1024)),
 ]
 
 # Sampling
@@ -336,6 +346,7 @@ SAMPLING = [
     ),
     _resize_row("bilinear", 1.7),
     _resize_row("bicubic", 3.5),
+    _fill_row("resize", (4, 256, 256, 64)),
     Row(
         name="deform_conv2d",
         inputs=lambda rng: deformable(rng)[:4],

@@ -33,6 +33,7 @@ def run(main, description, *, required):
 
     # orbax tells of every file, and of a save that fails by pages; the run says it in a line.
     logging.set_verbosity(logging.FATAL)
+    sys.unraisablehook = _unraisable
 
     def parse(argv):
         try:
@@ -70,6 +71,13 @@ def _guarded(main, overrides):
         _end(error, 1)
     except KeyboardInterrupt:
         _end("Interrupted.", 130)
+
+
+def _unraisable(problem):
+    # After one array of a checkpoint could not be written, orbax closes the event loop in which it
+    # waits for the others, and tensorstore tells of each that it could not report there.
+    if str(problem.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(problem)
 
 
 def _end(message, status):

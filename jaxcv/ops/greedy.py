@@ -60,6 +60,28 @@ def integers_in_order(values):
     return jnp.where(bits < 0, bits ^ jnp.iinfo(kind).max, bits)
 
 
+def order(keys):
+    """Places of the keys from the lowest to the highest, equal ones in order: [N] int -> int32.
+
+    Digit by digit, from the last: each pass sorts single integers of a digit and a place. On a CPU
+    that is up to three times faster than to sort keys with places (jax 0.10; on 0.12 the same).
+    """
+    n = len(keys)
+    place = jnp.arange(n, dtype=jnp.int32)
+    if keys.dtype != jnp.int32 or n < 2:
+        return jax.lax.sort((keys, place), num_keys=1, is_stable=True)[1]
+    place_bits = (n - 1).bit_length()
+    digit_bits = 32 - place_bits
+    places = place.astype(jnp.uint32)
+    rest = jax.lax.bitcast_convert_type(keys, jnp.uint32) ^ np.uint32(1 << 31)  # unsigned order
+    found = place
+    for shift in range(0, 32, digit_bits):
+        digit = (rest[found] >> np.uint32(shift)) << np.uint32(place_bits)
+        by_digit = jax.lax.sort(digit | places, is_stable=True)  # unstable is slower
+        found = found[(by_digit & np.uint32((1 << place_bits) - 1)).astype(jnp.int32)]
+    return found
+
+
 def most(boxes, rank, threshold, count):
     """The best `count` survivors in order of rank, highest first.
 
@@ -105,10 +127,9 @@ def _one_by_one(boxes, alive, threshold):
     n = len(alive)
     if n < _SWEEP_FROM:
         return _by_suffix(boxes, alive, threshold)
-    # Of a sample of boxes: how many of all others lie above or below?
-    x1, _, x2, _, _ = boxes.sides
-    stride = n // _SAMPLE
-    near = (x1[::stride, None] < x2[None]) & (x2[::stride, None] > x1[None])
+    # Of a sample of boxes: how many of the others lie above or below?
+    x1, _, x2, _, _ = boxes.sides[:, :: n // _SAMPLE]
+    near = (x1[:, None] < x2[None]) & (x2[:, None] > x1[None])
     return jax.lax.cond(
         jnp.mean(near, dtype=jnp.float32) < _NARROW,
         lambda: _by_sweep(boxes, alive, threshold),
@@ -117,9 +138,10 @@ def _one_by_one(boxes, alive, threshold):
 
 
 _SWEEP_FROM = 2048  # boxes: with fewer, laying out costs more than it saves
-_SAMPLE = 64
+_SAMPLE = 256
 _NARROW = 0.25  # share of pairs that meet in x below which the sweep is faster
 _PARTS = 8  # loops of the suffix form
+_SKIP = 16  # boxes passed over at a time where all of them are suppressed
 _BLOCK = 256  # boxes compared at a time by the sweep
 _TILE = 512  # boxes compared with all others at a time on other platforms
 
@@ -140,7 +162,10 @@ def _by_suffix(boxes, alive, threshold):
 
             return jax.lax.cond(_item(alive, i), suppress, lambda alive: alive, alive)
 
-        alive = jax.lax.fori_loop(0, size, visit, alive)
+        def any_left(start, alive, size=size):
+            return jnp.any(jax.lax.dynamic_slice_in_dim(alive, start, min(_SKIP, size)))
+
+        alive = _for_each(size, any_left, visit, alive)
         done.append(alive[:size])
         alive = alive[size:]
         boxes = jax.tree.map(lambda plane, size=size: plane[..., size:], boxes)
@@ -170,7 +195,7 @@ def _lay_out(boxes):
     left = jnp.where(jnp.isnan(x1), jnp.inf, x1)
     right = jnp.where(jnp.isnan(x2), -jnp.inf, x2)
     place = jnp.arange(n, dtype=jnp.int32)
-    _, by_x1 = jax.lax.sort((integers_in_order(left), place), num_keys=1)
+    by_x1 = order(integers_in_order(left))
     position = jnp.zeros(n, jnp.int32).at[by_x1].set(place, unique_indices=True)
     begins = in_blocks(left, jnp.inf)[:, 0]
     reaches = jax.lax.cummax(jnp.max(in_blocks(right, -jnp.inf), axis=1))
@@ -209,7 +234,28 @@ def _by_sweep(boxes, alive, threshold):
         still_there = _item(_item(grid, block), own_column)
         return jax.lax.cond(still_there, suppress, lambda grid: grid, grid)
 
-    return jax.lax.fori_loop(0, len(alive), visit, grid).reshape(-1)[position]
+    def any_left(start, grid):
+        places = jax.lax.dynamic_slice_in_dim(position, start, min(_SKIP, len(alive)))
+        return jnp.any(grid.reshape(-1)[places])
+
+    return _for_each(len(alive), any_left, visit, grid).reshape(-1)[position]
+
+
+def _for_each(count, any_left, visit, state):
+    """state = visit(i, state) for i < count, but not where none of the next _SKIP is left.
+
+    `any_left(start, state)` may look at up to _SKIP boxes before `start` near the end.
+    """
+
+    def some(chunk, state):
+        start = chunk * _SKIP
+
+        def each(state):
+            return jax.lax.fori_loop(start, jnp.minimum(start + _SKIP, count), visit, state)
+
+        return jax.lax.cond(any_left(start, state), each, lambda state: state, state)
+
+    return jax.lax.fori_loop(0, -(-count // _SKIP), some, state)
 
 
 def _item(array, i, axis=0):

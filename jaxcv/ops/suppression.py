@@ -186,11 +186,9 @@ def _keep(boxes, scores, classes, valid, threshold, score_threshold, *, count):
     planes = greedy.planes(_computed(boxes), classes)
     if count <= min(n // 8, 1000):  # beyond that, sorting once is faster
         return greedy.most(planes, rank, threshold, count)
-    place = jnp.arange(n, dtype=jnp.int32)
-    # Complemented, not negated: the lowest int has no negative.
-    rank, order = jax.lax.sort((~rank, place), num_keys=1, is_stable=True)
+    order = greedy.order(~rank)  # complemented, not negated: the lowest int has no negative
     planes = jax.tree.map(lambda plane: plane[..., order], planes)
-    alive = greedy.survivors(planes, ~rank > gone, threshold)
+    alive = greedy.survivors(planes, rank[order] > gone, threshold)
     output = jnp.where(alive, jnp.cumsum(alive, dtype=jnp.int32) - 1, count)
     indices = jnp.zeros(count, jnp.int32).at[output].set(order, mode="drop")
     return indices, jnp.arange(count, dtype=jnp.int32) < jnp.sum(alive, dtype=jnp.int32)

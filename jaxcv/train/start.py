@@ -16,8 +16,15 @@ def check(task, config, workdir, example):
 
     Returns the variables' shapes: {"params": ..., other collections} of jax.ShapeDtypeStruct.
     """
-    for field, least in (("steps", 1), ("checkpoint_keep", 1), ("log_every", 0), ("eval_every", 0),
-                         ("checkpoint_every", 0), ("pictures", 0), ("profile_steps", 1)):
+    for field, least in (
+        ("steps", 1),
+        ("checkpoint_keep", 1),
+        ("log_every", 0),
+        ("eval_every", 0),
+        ("checkpoint_every", 0),
+        ("pictures", 0),
+        ("profile_steps", 1),
+    ):
         if config[field] < least:
             raise ValueError(f"{field} must be at least {least}, got {config[field]}.")
     if not 0 <= config.ema < 1:

@@ -97,6 +97,7 @@ def test_killed_stopped_and_started_again_a_run_ends_as_if_unbroken(start, unbro
     assert content(tmp_path) == content(unbroken)
 
 
+@pytest.mark.usefixtures("unbroken")  # which leaves the compiled programs, larger than the limit
 def test_a_last_checkpoint_that_cannot_be_written_ends_the_run_with_a_message(start, tmp_path):
     def fill_disk():
         # LeNet's parameters and momentum take 490 kB: no file may grow to that.
@@ -106,8 +107,7 @@ def test_a_last_checkpoint_that_cannot_be_written_ends_the_run_with_a_message(st
     output, errors = process.communicate()
     assert process.returncode == 1
     assert "THE CHECKPOINT OF STEP 20 WAS NOT WRITTEN" in output
-    assert errors.endswith(
+    assert errors == (  # and nothing of what orbax and tensorstore tell of it by pages
         f"The checkpoint of step {STEPS} could not be written to {tmp_path}. Make room there and"
         " give the same command again: it goes on from the one before.\n"
     )
-    assert "orbax" not in errors  # which would tell of each failure by pages
