@@ -33,8 +33,10 @@ def get_config(task):
     config.best = ("", "max")  # ("split/name", "max" or "min"): that checkpoint is kept as well
     config.pictures = 36  # examples of the first evaluated batch that are drawn
 
-    # Where to start from: a run's folder. Patterns say which of its parameters are taken (empty:
-    # all that the model has) and which are left at their new initialisation (a new head).
+    # Where to start from: a run's folder, a checkpoint file in the reference's layout (.pth,
+    # .safetensors, .npz), or "published", the file that jaxcv.weights knows. Patterns say which of
+    # its parameters are taken (empty: all that the model has) and which are left at their new
+    # initialisation (a new head).
     config.init_from = ""
     config.init_include = ()
     config.init_exclude = ()

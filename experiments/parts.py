@@ -3,7 +3,7 @@
 import pathlib
 
 from experiments.config import from_plain, override
-from jaxcv import data, draw, tasks, train
+from jaxcv import data, draw, tasks, train, weights
 
 
 def open_data(config):
@@ -20,6 +20,16 @@ def open_data(config):
         if height == width:
             config.data.image_size = height
     return batches
+
+
+def published_variables(config):
+    """Variables of `config.init_from` where that is published weights; None for a run's folder."""
+    source = config.init_from
+    if source.partition(":")[0] != "published" and not pathlib.Path(source).is_file():
+        return None
+    # Without num_classes: as many as the file has, for the patterns to choose from.
+    attributes = {k: v for k, v in config.model.items() if k not in ("name", "num_classes")}
+    return weights.load(config.model.name, source, **attributes)
 
 
 def open_run(workdir, overrides):

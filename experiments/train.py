@@ -46,6 +46,7 @@ def main(overrides):
             batches.example,
             seed=config.seed,
             init_from=config.init_from,
+            there=parts.published_variables(config),
             include=config.init_include,
             exclude=config.init_exclude,
         )

@@ -49,7 +49,9 @@ def shapes(task, example):
     return jax.eval_shape(task.init, jax.eval_shape(jax.random.key, 0), example)
 
 
-def initial_variables(task, example, *, seed, init_from="", include=(), exclude=(), say=print):
+def initial_variables(
+    task, example, *, seed, init_from="", there=None, include=(), exclude=(), say=print
+):
     """Variables before the first step: {"params": ..., other collections}.
 
     Args:
@@ -57,6 +59,7 @@ def initial_variables(task, example, *, seed, init_from="", include=(), exclude=
         example: a batch of one.
         seed: int, of the new initialisation.
         init_from: a run's folder whose newest checkpoint gives variables; "" for none.
+        there: the variables of `init_from` where that is no run's folder.
         include: patterns (whole "/"-joined paths, the collection left out: "conv1/.*") of the
             variables that come from there; empty: all.
         exclude: patterns of those that stay new.
@@ -70,7 +73,7 @@ def initial_variables(task, example, *, seed, init_from="", include=(), exclude=
     wanted = states.named(shapes(task, example))
     taken = {}
     if init_from:
-        taken = _taken(wanted, init_from, include, exclude)
+        taken = _taken(wanted, init_from, there, include, exclude)
         new = len(wanted) - len(taken)
         say(f"{len(taken)} of {len(wanted)} variables from {init_from}, {new} new.")
     fresh = task.init(jax.random.key(seed), example)
@@ -127,8 +130,8 @@ def _evaluated(workdir, step=None):
     return step, {n.removeprefix(kind): a for n, a in arrays.items() if n.startswith(kind)}
 
 
-def _taken(wanted, init_from, include, exclude):
-    """{name: array} of the wanted variables that the patterns take from a run."""
+def _taken(wanted, init_from, there, include, exclude):
+    """{name: array} of the wanted variables that the patterns take from what is there."""
     paths = {name: name.partition("/")[2] for name in wanted}  # without the collection
     for pattern in (*include, *exclude):
         if not any(re.fullmatch(pattern, path) for path in paths.values()):
@@ -136,7 +139,7 @@ def _taken(wanted, init_from, include, exclude):
                 f"init_include and init_exclude: {pattern!r} matches none of the model's variables:"
                 f" {', '.join(list(paths.values())[:5])}, ..."
             )
-    _, there = _evaluated(init_from)
+    there = _evaluated(init_from)[1] if there is None else states.named(there)
     taken, problems = {}, []
     for name, path in paths.items():
         if include and not any(re.fullmatch(pattern, path) for pattern in include):

@@ -1,5 +1,9 @@
 import json
 
+import jax
+import numpy as np
+
+from jaxcv import models, train, weights
 from tests.experiments.conftest import DIGITS
 
 
@@ -44,3 +48,27 @@ def test_another_run_starts_from_its_checkpoint_with_a_new_head(run, trained, tm
     assert f"8 of 10 variables from {trained}, 2 new." in ran.stdout
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["parameters"] == 61_706 + 2 * 85  # two classes more
+
+
+def test_a_run_starts_from_a_checkpoint_in_the_layout_of_others(run, trained, tmp_path):
+    model, image = models.create("lenet5"), np.zeros((1, 28, 28, 1))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    _, variables = train.run_variables(trained, shapes)
+    weights.save("lenet5", variables, tmp_path / "lenet5.pth")
+    options = ("--config.compilation_cache=", f"--workdir={tmp_path / 'run'}")
+    start = f"--config.init_from={tmp_path / 'lenet5.pth'}"
+    ran = run("train", DIGITS, "--config.steps=1", start, "--config.schedule.lr=1e-9", *options)
+    assert (ran.status, ran.stderr) == (0, "")
+    assert f"10 of 10 variables from {tmp_path / 'lenet5.pth'}, 0 new." in ran.stdout
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["metrics"]["test/top1"] > 0.9  # a step at this rate changes next to nothing
+
+
+def test_weights_of_another_model_are_refused(run, tmp_path):
+    path = tmp_path / "odd.npz"
+    np.savez(path, conv9=np.zeros(3))
+    ran = run("train", DIGITS, f"--config.init_from={path}", f"--workdir={tmp_path / 'run'}")
+    assert ran.status == 2
+    assert "odd.npz" in ran.stderr
+    assert "conv9" in ran.stderr
+    assert not (tmp_path / "run").exists()

@@ -1,6 +1,6 @@
 """A classification network against its reference file, for tests.
 
-    errors = parity.errors("resnet50")  # of classification/resnet50.npz: {output: relative error}
+errors = parity.errors("resnet50")  # of classification/resnet50.npz: {output: relative error}
 """
 
 import jax

@@ -1,6 +1,6 @@
 """Writes files as PyTorch writes them, for tests, with Python's own pickler.
 
-    torch_like.write(path, {"state_dict": {"fc.weight": torch_like.Tensor(array)}}, older=True)
+torch_like.write(path, {"state_dict": {"fc.weight": torch_like.Tensor(array)}}, older=True)
 """
 
 import collections
