@@ -51,7 +51,7 @@ _pool = functools.partial(ops.max_pool, window=3, strides=2, ceil_mode=True)
 class BNInception(nn.Module):
     """[B, H, W, 3] (224x224) -> logits [B, num_classes], float32; stages as STRIDES.
 
-    Sides of 223 to 230, or other multiples of 32: modules of stride 2 need even maps.
+    Sides of 32 n - 1 to 32 n + 6 from 63 on, so 223 to 230: modules of stride 2 need even maps.
     """
 
     modules: tuple = _MODULES

@@ -51,7 +51,7 @@ _respond = functools.partial(ops.local_response_norm, size=5)
 
 
 class GoogLeNet(nn.Module):
-    """[B, H, W, 3] (224x224, at least 15) -> logits [B, num_classes], float32; stages as STRIDES.
+    """[B, H, W, 3] (224x224, at least 47) -> logits [B, num_classes], float32; stages as STRIDES.
 
     aux holds the logits of the heads aux1 (of inception4a) and aux2 (of inception4d), in evaluation
     too; it is empty without `aux_logits`.

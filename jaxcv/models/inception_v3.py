@@ -196,18 +196,20 @@ class InceptionC(nn.Module):
     @nn.compact
     def __call__(self, x):
         conv = self.conv
+        one = conv(320, 1, name="branch1x1")(x)
         three = conv(384, 1, name="branch3x3_1")(x)
-        double = conv(448, 1, name="branch3x3dbl_1")(x)
-        double = conv(384, 3, name="branch3x3dbl_2")(double)
-        branches = [
-            conv(320, 1, name="branch1x1")(x),
+        three = [
             conv(384, (1, 3), name="branch3x3_2a")(three),
             conv(384, (3, 1), name="branch3x3_2b")(three),
+        ]
+        double = conv(448, 1, name="branch3x3dbl_1")(x)
+        double = conv(384, 3, name="branch3x3dbl_2")(double)
+        double = [
             conv(384, (1, 3), name="branch3x3dbl_3a")(double),
             conv(384, (3, 1), name="branch3x3dbl_3b")(double),
-            chain(x, _average, conv(192, 1, name="branch_pool")),
         ]
-        return jnp.concatenate(branches, -1)
+        pooled = chain(x, _average, conv(192, 1, name="branch_pool"))
+        return jnp.concatenate([one, *three, *double, pooled], -1)
 
 
 class _AuxiliaryHead(nn.Module):

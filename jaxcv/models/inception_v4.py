@@ -107,22 +107,24 @@ class InceptionC(nn.Module):
     @nn.compact
     def __call__(self, x):
         conv = self.conv
+        branch0 = conv(256, 1, name="branch0")(x)
         branch1 = conv(384, 1, name="branch1_0")(x)
+        branch1 = [
+            conv(256, (1, 3), name="branch1_1a")(branch1),
+            conv(256, (3, 1), name="branch1_1b")(branch1),
+        ]
         branch2 = chain(
             x,
             conv(384, 1, name="branch2_0"),
             conv(448, (3, 1), name="branch2_1"),
             conv(512, (1, 3), name="branch2_2"),
         )
-        branches = [
-            conv(256, 1, name="branch0")(x),
-            conv(256, (1, 3), name="branch1_1a")(branch1),
-            conv(256, (3, 1), name="branch1_1b")(branch1),
+        branch2 = [
             conv(256, (1, 3), name="branch2_3a")(branch2),
             conv(256, (3, 1), name="branch2_3b")(branch2),
-            chain(x, _average, conv(256, 1, name="branch3.1")),
         ]
-        return jnp.concatenate(branches, -1)
+        branch3 = chain(x, _average, conv(256, 1, name="branch3.1"))
+        return jnp.concatenate([branch0, *branch1, *branch2, branch3], -1)
 
 
 VARIANTS = {"inception_v4": functools.partial(InceptionV4)}

@@ -92,6 +92,8 @@ class Block(nn.Module):
             x = self.conv(self.features, size, padding=size // 2, **options, name=f"{name}.0")(x)
             return self.norm(name=f"{name}.1")(x)
 
+        strided = self.strides > 1 or x.shape[-1] != self.features
+        skip = layer(x, "proj", strides=self.strides) if strided else x
         y = nn.relu(layer(x, "f.a"))
         y = nn.relu(layer(y, "f.b", 3, strides=self.strides, groups=self.groups))
         if self.squeezed:
@@ -99,10 +101,7 @@ class Block(nn.Module):
             gate = y.mean((1, 2), keepdims=True)
             gate = nn.relu(conv(self.squeezed, name="f.se.fc1")(gate))
             y = y * nn.sigmoid(conv(self.features, name="f.se.fc2")(gate))
-        y = layer(y, "f.c")
-        if x.shape != y.shape:
-            x = layer(x, "proj", strides=self.strides)
-        return nn.relu(x + y)
+        return nn.relu(skip + layer(y, "f.c"))
 
 
 def stage_plan(depth, w_0, w_a, w_m, group_width):
@@ -140,7 +139,11 @@ _DESIGNS = {
     "regnet_y_128gf": (27, 456, 160.83, 2.52, 264),
 }
 VARIANTS = {
-    name: functools.partial(RegNet, *design, se_ratio=0.25 if name.startswith("regnet_y") else 0.0)
+    name: functools.partial(
+        RegNet,
+        **dict(zip(("depth", "w_0", "w_a", "w_m", "group_width"), design)),
+        se_ratio=0.25 if name.startswith("regnet_y") else 0.0,
+    )
     for name, design in _DESIGNS.items()
 }
 

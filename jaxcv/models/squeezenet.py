@@ -25,7 +25,7 @@ _pool = functools.partial(ops.max_pool, window=3, strides=2, ceil_mode=True)
 
 
 class SqueezeNet(nn.Module):
-    """[B, H, W, 3] (224x224, at least 21) -> logits [B, num_classes], float32; stages as STRIDES.
+    """[B, H, W, 3] (224x224, at least 29) -> logits [B, num_classes], float32; stages as STRIDES.
 
     Stages are features.N, where N counts the first convolution, its ReLU, pools and fire modules.
     """

@@ -88,6 +88,11 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        if self.strides == 1:
+            skip = x
+        else:
+            skip = self.conv(self.features[-1], 1, strides=self.strides, name="skip")(x)
+            skip = self.norm(name="skipbn")(skip)
         y = x
         place = 0  # in timm's list of ReLU, convolution, norm, ReLU, ...
         for i, features in enumerate(self.features):
@@ -97,11 +102,9 @@ class Block(nn.Module):
             y = SeparableConv(features, self.conv, name=f"rep.{place}")(y)
             y = self.norm(name=f"rep.{place + 1}")(y)
             place += 2
-        if self.strides == 1:
-            return y + x
-        y = ops.max_pool(y, window=3, strides=self.strides, padding=1)
-        skip = self.conv(self.features[-1], 1, strides=self.strides, name="skip")(x)
-        return y + self.norm(name="skipbn")(skip)
+        if self.strides > 1:
+            y = ops.max_pool(y, window=3, strides=self.strides, padding=1)
+        return y + skip
 
 
 class SeparableConv(nn.Module):

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Literal
 
 from jaxcv import models
 
@@ -43,8 +44,10 @@ def _variables(model, image_shape):
 def _longest(jaxpr):
     lengths = {}  # of the ways to a variable
     for equation in jaxpr.eqns:
-        inside = [_longest(inner) for inner in jax.core.jaxprs_in_params(equation.params)]
-        own = max(inside, default=int(equation.primitive.name in _WEIGHTED))
-        before = [lengths.get(v, 0) for v in equation.invars if not hasattr(v, "val")]
+        own = int(equation.primitive.name in _WEIGHTED)
+        for parameter in equation.params.values():
+            if isinstance(parameter, ClosedJaxpr):
+                own = max(own, _longest(parameter.jaxpr))
+        before = [lengths.get(v, 0) for v in equation.invars if not isinstance(v, Literal)]
         lengths |= dict.fromkeys(equation.outvars, max(before, default=0) + own)
-    return max(lengths.get(v, 0) for v in jaxpr.outvars)
+    return max(lengths.get(v, 0) for v in jaxpr.outvars if not isinstance(v, Literal))
