@@ -3,9 +3,9 @@ residual connections on learning", AAAI 2017 (arXiv 2016), figures 3 to 9.
 
 The modules of v3 made uniform, four, seven and three of a kind, behind a new stem that has branches
 itself. `inception_v4` has 42,679,816 parameters. Reads timm's checkpoints (features.0.conv, ...,
-features.21.branch3.1.bn, last_linear), whose images are scaled to -1..1. Differs from the paper:
-nothing known. Weights start as torch's, uniform in +-1 / sqrt(fan_in), the linear layer's biases at
-0 (there: likewise uniform).
+features.21.branch3.1.bn, last_linear), whose images are scaled to -1..1. Differs from the paper: no
+dropout unless asked for. Weights start as torch's, uniform in +-1 / sqrt(fan_in), the linear
+layer's biases at 0 (there: likewise uniform).
 """
 
 import functools

@@ -9,8 +9,8 @@ so that the next block's split mixes them. Parameters:
     shufflenet_v2_x1_5 3,503,624    shufflenet_v2_x2_0 7,393,996
 
 Reads torchvision's checkpoints (conv1.0, conv1.1, stage2.0.branch1.0, ..., conv5.1, fc). Differs
-from the paper as these do in x2_0: stages of 244, 488, 976 channels as printed, not 224 and so on
-of its later version. Weights start as torch's, uniform in +-1 / sqrt(fan_in).
+from the paper: nothing known. Weights start as torch's, uniform in +-1 / sqrt(fan_in), the linear
+layer's biases at 0 (there: likewise uniform).
 """
 
 import functools
