@@ -12,7 +12,7 @@ def multiplications(module):
     return [row.shape[1] * row.shape[2] * row.parameters for row in rows]
 
 
-def test_a_separable_convolution_takes_an_ninth_of_the_multiplications():
+def test_a_separable_convolution_takes_about_a_ninth_of_the_multiplications():
     class Separable(nn.Module):
         @nn.compact
         def __call__(self, x):
