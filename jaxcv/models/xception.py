@@ -1,0 +1,139 @@
+"""Xception. Chollet, "Xception: deep learning with depthwise separable convolutions", CVPR 2017
+(arXiv 2016), figure 5.
+
+An Inception module with a branch for each channel: every 3x3 convolution is depthwise (a kernel for
+each channel alone) and followed by a 1x1 that mixes the channels. On C channels that takes
+1 / C + 1 / 9 of an ordinary convolution's multiplications. Twelve blocks with shortcuts.
+
+`legacy_xception`, timm's name, has 22,855,952 parameters. Reads timm's checkpoints (conv1, bn1,
+..., block1.skip, block1.rep.0.conv1, block1.rep.0.pointwise, ..., conv4.pointwise, bn4, fc), whose
+images are scaled to -1..1. Differs from the paper as these do: padding is
+symmetric, not more at the right and below. Convolutions start as He 2015 with fan-out, the linear
+layer uniform in +-1 / sqrt(fan_in), as timm's.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+
+from jaxcv import layers, ops
+from jaxcv.models.basic_conv import torch_uniform
+
+_he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+# Of each block the channels of its separable convolutions and its stride.
+_BLOCKS = (
+    ((128, 128), 2),
+    ((256, 256), 2),
+    ((728, 728), 2),
+    *[((728, 728, 728), 1)] * 8,
+    ((728, 1024), 2),
+)
+
+
+class Xception(nn.Module):
+    """[B, H, W, 3] (299x299, at least 35) -> logits [B, num_classes], float32; stages as STRIDES.
+
+    A block's stage is its sum, before the ReLU that opens the next.
+    """
+
+    blocks: tuple = _BLOCKS
+    widths: tuple = (32, 64, 1536, 2048)  # of conv1 to conv4
+    num_classes: int = 1000
+    dropout: float = 0.0  # before the linear layer; the paper: 0.5
+    frozen_norm: bool = False  # normalise by the running statistics, which stay, in training too
+    remat: bool = False  # compute each block again in the backward pass instead of storing it
+    dtype: Any = None  # of the computation; parameters and statistics are float32
+
+    @nn.compact
+    def __call__(self, image, train=False):
+        norm = functools.partial(layers.BatchNorm, self.frozen_norm or not train, dtype=self.dtype)
+        conv = functools.partial(
+            layers.Conv, use_bias=False, kernel_init=_he_fan_out, dtype=self.dtype
+        )
+        block = nn.remat(Block) if self.remat else Block
+        first, second, third, fourth = self.widths
+
+        stages = {}
+        x = nn.relu(norm(name="bn1")(conv(first, 3, strides=2, name="conv1")(image)))
+        stages["act1"] = x
+        x = stages["act2"] = nn.relu(norm(name="bn2")(conv(second, 3, name="conv2")(x)))
+        for i, (features, strides) in enumerate(self.blocks, start=1):
+            name = f"block{i}"
+            x = stages[name] = block(features, strides, i > 1, norm, conv, name=name)(x)
+        x = nn.relu(norm(name="bn3")(SeparableConv(third, conv, name="conv3")(x)))
+        stages["act3"] = x
+        x = nn.relu(norm(name="bn4")(SeparableConv(fourth, conv, name="conv4")(x)))
+        stages["act4"] = x
+        x = layers.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))  # [B, 2048]
+        # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
+        logits = nn.Dense(self.num_classes, kernel_init=torch_uniform, name="fc")(x)
+        return {"logits": logits, "stages": stages}
+
+
+class Block(nn.Module):
+    """Separable convolutions beside a shortcut: [B, H, W, C] -> [B, H', W', features[-1]].
+
+    H' is ceil(H / strides): of a stride of 2 the convolutions are pooled, the shortcut is a strided
+    1x1 convolution.
+    """
+
+    features: tuple
+    strides: int
+    start_with_relu: bool
+    norm: Callable
+    conv: Callable
+
+    @nn.compact
+    def __call__(self, x):
+        if self.strides == 1:
+            skip = x
+        else:
+            skip = self.conv(self.features[-1], 1, strides=self.strides, name="skip")(x)
+            skip = self.norm(name="skipbn")(skip)
+        y = x
+        place = 0  # in timm's list of ReLU, convolution, norm, ReLU, ...
+        for i, features in enumerate(self.features):
+            if i > 0 or self.start_with_relu:
+                y = nn.relu(y)
+                place += 1
+            y = SeparableConv(features, self.conv, name=f"rep.{place}")(y)
+            y = self.norm(name=f"rep.{place + 1}")(y)
+            place += 2
+        if self.strides > 1:
+            y = ops.max_pool(y, window=3, strides=self.strides, padding=1)
+        return y + skip
+
+
+class SeparableConv(nn.Module):
+    """3x3 on each channel alone (depthwise), then 1x1 (pointwise), neither norm nor ReLU between.
+
+    [B, H, W, C] -> [B, H, W, features].
+    """
+
+    features: int
+    conv: Callable
+
+    @nn.compact
+    def __call__(self, x):
+        channels = x.shape[-1]
+        x = self.conv(channels, 3, padding=1, groups=channels, name="conv1")(x)
+        return self.conv(self.features, 1, name="pointwise")(x)
+
+
+VARIANTS = {"legacy_xception": functools.partial(Xception)}
+
+# Pixels of the image from one of a stage's to the next.
+STRIDES = {
+    "legacy_xception": {
+        **dict.fromkeys(("act1", "act2"), 2),
+        "block1": 4,
+        "block2": 8,
+        **{f"block{i}": 16 for i in range(3, 12)},
+        **dict.fromkeys(("block12", "act3", "act4"), 32),
+    }
+}
+
+STATE_DICT = {"image": (299, 299, 3)}
