@@ -25,7 +25,7 @@ import jax
 
 from jaxcv import layers, ops
 
-# Channels and stride of the first block of each stage, and how many blocks it has: table 1.
+# Channels, stride of the first block, blocks: table 1.
 _STAGES = ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 2, 6), (1024, 2, 2))
 
 _normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -40,9 +40,9 @@ class MobileNetV1(nn.Module):
     Stages: bn1 (the stem) and blocks.0 to blocks.4.
     """
 
-    width_multiplier: float = 1.0  # alpha: of the blocks' channels, rounded to multiples of 8
+    width_multiplier: float = 1.0  # alpha: of all channels, rounded to multiples of 8
     resolution_multiplier: float = 1.0  # rho: the image is resized to this part of its sides
-    stem_width: int = 32
+    blocks: tuple = _STAGES
     num_classes: int = 1000
     dropout: float = 0.0  # before the linear layer
     frozen_norm: bool = False  # normalise by the running statistics, which stay, in training too
@@ -60,10 +60,16 @@ class MobileNetV1(nn.Module):
         block = nn.remat(SeparableBlock) if self.remat else SeparableBlock
 
         image = _shrink(image, self.resolution_multiplier)
-        x = conv(self.stem_width, kernel_size=3, strides=2, padding=1, name="conv_stem")(image)
+        x = conv(
+            layers.round_channels(32 * self.width_multiplier),
+            kernel_size=3,
+            strides=2,
+            padding=1,
+            name="conv_stem",
+        )(image)
         x = nn.relu6(norm(name="bn1")(x))
         stages = {"bn1": x}
-        for stage, (channels, strides, count) in enumerate(_STAGES):
+        for stage, (channels, strides, count) in enumerate(self.blocks):
             channels = layers.round_channels(channels * self.width_multiplier)
             for i in range(count):
                 x = block(

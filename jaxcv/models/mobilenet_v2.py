@@ -37,6 +37,7 @@ class MobileNetV2(nn.Module):
     Stages: features.0 to features.18, the output of each block.
     """
 
+    blocks: tuple = _STAGES
     width_multiplier: float = 1.0  # of all channels, rounded to multiples of 8; 1280 at least last
     num_classes: int = 1000
     dropout: float = 0.2  # before the linear layer
@@ -57,14 +58,15 @@ class MobileNetV2(nn.Module):
         stem = layers.round_channels(32 * self.width_multiplier)
         x = conv(stem, strides=2, name="features.0")(image)
         stages = {"features.0": x}
-        for expansion, channels, count, strides in _STAGES:
+        for expansion, channels, count, strides in self.blocks:
             channels = layers.round_channels(channels * self.width_multiplier)
             for i in range(count):
                 name = f"features.{len(stages)}"
                 options = {"strides": strides if i == 0 else 1, "conv": conv, "name": name}
                 x = stages[name] = block(channels, expansion, **options)(x)
         last = layers.round_channels(1280 * max(1.0, self.width_multiplier))
-        x = stages["features.18"] = conv(last, 1, name="features.18")(x)
+        name = f"features.{len(stages)}"
+        x = stages[name] = conv(last, 1, name=name)(x)
         x = layers.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
         head = nn.Dense(

@@ -35,7 +35,7 @@ class ResNet(nn.Module):
     Stages: relu and maxpool of the stem, layer1 to layer4, avgpool [B, 1, 1, C].
     """
 
-    stage_sizes: tuple = (2, 2, 2, 2)  # blocks in layer1 to layer4
+    stage_sizes: tuple = (2, 2, 2, 2)  # blocks in layer1, layer2, ...
     bottleneck: bool = False  # blocks of three convolutions with 4 times as many channels behind
     width: int = 64  # channels of the stem, and of the first stage before a bottleneck's factor 4
     cardinality: int = 1  # C of ResNeXt: paths of a bottleneck
@@ -169,10 +169,11 @@ def _shortcut(block, x):
 
 
 def _check(model):
-    for name, count in (("stage_sizes", 4), ("replace_stride_with_dilation", 3)):
-        value = getattr(model, name)
-        if len(value) != count:
-            raise ValueError(f"{name} must have {count} entries, got {value}.")
+    if len(model.replace_stride_with_dilation) < len(model.stage_sizes) - 1:
+        raise ValueError(
+            "replace_stride_with_dilation must have an entry for each stage after the first, got"
+            f" {model.replace_stride_with_dilation} for {len(model.stage_sizes)} stages."
+        )
     if not model.bottleneck and (model.cardinality != 1 or model.bottleneck_width is not None):
         raise ValueError("cardinality and bottleneck_width need bottleneck=True.")
 

@@ -31,7 +31,7 @@ class SENet(nn.Module):
     Stages: layer0 and pool0 of the stem, layer1 to layer4.
     """
 
-    stage_sizes: tuple = (3, 4, 6, 3)  # blocks in layer1 to layer4
+    stage_sizes: tuple = (3, 4, 6, 3)  # blocks in layer1, layer2, ...
     reduction: int = 16  # r: channels of a block over those between its gate's convolutions
     width: int = 64  # channels of the stem; blocks have 4 times as many behind, doubled each stage
     cardinality: int = 1  # C of ResNeXt: paths of a bottleneck

@@ -1,0 +1,243 @@
+"""What holds of every architecture of the table."""
+
+import functools
+import importlib
+import json
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcv import models
+from jaxcv.models import table
+from tests import golden
+
+KEY = jax.random.key(0)
+CLASSES = 5
+
+# File -> a variant, the attributes that make it small, and an image's shape.
+SMALL = {
+    "efficientnet": (
+        "efficientnet_b0",
+        {"blocks": ((True, 2, 3, 2, 8, 1), (False, 2, 5, 1, 8, 2))},
+        (16, 16, 3),
+    ),
+    "lenet": ("lenet5", {}, (28, 28, 1)),
+    "mobilenet_v1": (
+        "mobilenetv1_100",
+        {"blocks": ((32, 1, 1), (64, 2, 1)), "width_multiplier": 0.25},
+        (16, 16, 3),
+    ),
+    "mobilenet_v2": (
+        "mobilenet_v2",
+        {"blocks": ((1, 16, 1, 1), (6, 32, 2, 2)), "width_multiplier": 0.25},
+        (16, 16, 3),
+    ),
+    "mobilenet_v3": (
+        "mobilenet_v3_small",
+        {
+            "blocks": ((3, 16, 8, True, nn.relu, 2), (5, 24, 8, True, nn.hard_swish, 1)),
+            "last_width": 16,
+        },
+        (16, 16, 3),
+    ),
+    "resnet": ("resnet50", {"stage_sizes": (1, 1), "width": 8, "cardinality": 2}, (32, 32, 3)),
+    "resnet_cifar": ("resnet20", {"depth": 8, "width": 4}, (16, 16, 3)),
+    "senet": (
+        "legacy_seresnet50",
+        {"stage_sizes": (1, 1), "width": 8, "reduction": 4},
+        (32, 32, 3),
+    ),
+    "swin": (
+        "swin_t",
+        {"embed_dim": 8, "depths": (1, 2), "num_heads": (2, 4), "window_size": 2},
+        (24, 20, 3),
+    ),
+    "vit": (
+        "vit_b_16",
+        {
+            **{"patch_size": 8, "depth": 2, "hidden_size": 16, "mlp_size": 32, "heads": 2},
+            "image_size": 32,
+        },
+        (32, 24, 3),
+    ),
+}
+
+# Other sizes than the usual are refused.
+FIXED = {"lenet5", "lenet5_1998"}
+
+
+def file_of(name):
+    return importlib.import_module(f"jaxcv.models.{table._FILES[name]}")
+
+
+def usual_image(name, model):
+    """[H, W, C] as a user has them: the file's STATE_DICT or the model's attribute names them."""
+    side = getattr(model, "image_size", 224)
+    fallback = (28, 28, 1) if name in FIXED else (side, side, 3)
+    return getattr(file_of(name), "STATE_DICT", {}).get("image", fallback)
+
+
+def shapes_of(name, train=False, more=0):
+    """(outputs, variables) for two images of the usual size or `more` pixels; nothing is computed."""
+    model = models.create(name)
+    height, width, channels = usual_image(name, model)
+    image = jnp.zeros((2, height + more, width + more, channels))
+    keys = {"params": KEY, "dropout": KEY}
+    return jax.eval_shape(lambda: model.init_with_output(keys, image, train=train))
+
+
+shapes_in_evaluation = functools.cache(shapes_of)
+
+
+def count(name):
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes_in_evaluation(name)[1]["params"]))
+
+
+def published_counts():
+    path = golden.FOLDER / "classification" / "parameter_counts.json"
+    if not path.exists():
+        pytest.skip("parameter_counts.json is not here (set JAXCV_GOLDEN to its folder)")
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("name", models.available())
+def test_the_docstring_states_the_number_of_parameters(name):
+    output = 850 if name == "lenet5_1998" else 0  # ours, and stated by itself
+    assert f"{count(name) - output:,}" in file_of(name).__doc__
+
+
+@pytest.mark.parametrize("name", models.available())
+def test_the_number_of_parameters_is_the_published_one(name):
+    counts = published_counts()
+    if name not in counts:
+        pytest.skip(f"no count of {name} is published")
+    assert count(name) == counts[name]
+
+
+@pytest.mark.parametrize("name", models.available())
+def test_every_backbone_returns_logits_and_stages_of_the_stated_strides(name):
+    model = models.create(name)
+    outputs, variables = shapes_in_evaluation(name)
+    assert outputs["logits"].shape == (2, model.num_classes)
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves((variables, outputs))}
+    assert dtypes == {jnp.dtype("float32")}
+    strides = getattr(file_of(name), "STRIDES", {name: {}})[name]
+    shapes = {stage: outputs["stages"][stage].shape for stage in strides}
+    height, width, _ = usual_image(name, model)
+    expected = {stage: (height // stride, width // stride) for stage, stride in strides.items()}
+    if {stage: shape[1:3] for stage, shape in shapes.items()} == expected:
+        return
+    # Layers without padding: a map grows by as many pixels as fit into what the image grows by.
+    larger, _ = shapes_of(name, more=448)
+    for stage, stride in strides.items():
+        grown = tuple(side + 448 // stride for side in shapes[stage][1:3])
+        assert larger["stages"][stage].shape[1:3] == grown, stage
+
+
+@pytest.mark.parametrize("file", sorted(set(table._FILES.values())))
+def test_stages_have_the_same_shapes_in_training(file):
+    name = min((name for name, of in table._FILES.items() if of == file), key=count)
+    training, evaluation = shapes_of(name, train=True)[0], shapes_in_evaluation(name)[0]
+    assert training["stages"] == evaluation["stages"]
+    assert training["logits"] == evaluation["logits"]
+
+
+def test_every_file_of_the_table_has_a_small_variant_here():
+    assert set(SMALL) == set(table._FILES.values())
+
+
+def small(file, **overrides):
+    name, options, shape = SMALL[file]
+    model = models.create(name, num_classes=CLASSES, **options, **overrides)
+    return model, jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, *shape)), jnp.float32)
+
+
+def random_variables(model, image, seed):
+    """Values for which every activation is alive, made without compiling `init`."""
+    random = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+        low, high = (0.5, 1.0) if path[-1].key in ("scale", "var") else (-0.2, 0.2)
+        if leaf.ndim > 1:
+            low, high = (sign * (6 / np.prod(leaf.shape[:-1])) ** 0.5 for sign in (-1, 1))
+        return random.uniform(low, high, leaf.shape).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(model.init, KEY, image))
+
+
+@pytest.mark.parametrize("file", SMALL)
+def test_gradients_ensembles_and_half_precision(file):
+    # One compilation for all of it: that is what these networks cost.
+    model, image = small(file)
+    half = small(file, dtype=jnp.bfloat16)[0]
+    members = [random_variables(model, image, seed) for seed in (0, 1)]
+    ensemble = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
+
+    def loss(params, rest):
+        variables, options = {**rest, "params": params}, {"rngs": {"dropout": KEY}}
+        outputs, _ = model.apply(variables, image, train=True, mutable=["batch_stats"], **options)
+        return (outputs["logits"] ** 2).sum()
+
+    @jax.jit
+    def everything(ensemble, member):
+        rest = {name: tree for name, tree in member.items() if name != "params"}
+        return {
+            "gradient": jax.grad(loss)(member["params"], rest),
+            "ensemble": jax.vmap(model.apply, (0, None))(ensemble, image)["logits"],
+            "alone": model.apply(member, image)["logits"],
+            "half": half.apply(member, image),
+        }
+
+    quick = {"xla_backend_optimization_level": 0}
+    got = everything.lower(ensemble, members[1]).compile(quick)(ensemble, members[1])
+    moved = {
+        jax.tree_util.keystr(path): np.isfinite(leaf).all() and np.any(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(got["gradient"])
+    }
+    assert [name for name, fine in moved.items() if not fine] == []
+    golden.assert_close(got["ensemble"][1], got["alone"], floor=1e-5)
+    assert not np.allclose(got["ensemble"][0], got["alone"], rtol=0.01)
+    golden.assert_close(got["half"]["logits"], got["alone"], floor=0.05)
+    assert got["half"]["logits"].dtype == jnp.float32
+    assert {stage.dtype for stage in got["half"]["stages"].values()} == {jnp.dtype("bfloat16")}
+
+
+REMAT = [file for file in SMALL if "remat" in small(file)[0].__dataclass_fields__]
+
+
+@pytest.mark.parametrize("file", REMAT)
+def test_rematerialisation_wraps_blocks_and_changes_no_variable(file):
+    plain, image = small(file)
+    variables = random_variables(plain, image, 0)
+
+    def blocks(model):
+        def logits(variables):
+            return model.apply(variables, image)["logits"]
+
+        jaxpr = jax.make_jaxpr(logits)(variables).jaxpr
+        return sum(equation.primitive.name == "remat2" for equation in jaxpr.eqns)
+
+    assert blocks(plain) == 0
+    assert blocks(plain.clone(remat=True)) >= 2
+
+
+FROZEN = [file for file in SMALL if "frozen_norm" in small(file)[0].__dataclass_fields__]
+
+
+@pytest.mark.parametrize("file", FROZEN)
+def test_a_frozen_norm_trains_on_its_running_statistics(file):
+    model, image = small(file, frozen_norm=True)
+    variables = random_variables(model, image, 0)
+
+    def train(variables):
+        rngs = {"dropout": KEY}
+        return model.apply(variables, image, train=True, mutable=["batch_stats"], rngs=rngs)
+
+    # Statistics that come out as they went in are no equation's result.
+    (_, new), jaxpr = jax.eval_shape(train, variables), jax.make_jaxpr(train)(variables).jaxpr
+    assert jax.tree.structure(new["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
+    outputs = jaxpr.outvars[-len(jax.tree.leaves(new)) :]
+    assert set(outputs) <= set(jaxpr.invars)
