@@ -26,7 +26,7 @@ ARROWS = {
     "samplers": set(),
     "layers": {"ops"},
     "models": {"layers", "ops"},
-    "weights": {"models"},
+    "weights": {"layers", "models"},
     "losses": {"ops"},
     "metrics": {"ops"},
     "data": {"ops"},
@@ -82,7 +82,7 @@ def test_importing_jaxcv_loads_nothing_heavy():
 import sys
 import jaxcv
 assert [name for name in sys.modules if name.startswith("jaxcv.")] == []
-from jaxcv import data, draw, layers, losses, metrics, models, ops, tasks, train
+from jaxcv import data, draw, layers, losses, metrics, models, ops, tasks, train, weights
 import experiments
 heavy = ["matplotlib", "PIL", "tensorflow_datasets", "orbax.checkpoint", "sklearn", "grain",
          "tensorboardX", "tensorflow", "torch", "jaxcv.models.lenet", "jaxcv.tasks.classification"]

@@ -147,3 +147,5 @@ VARIANTS = {
     "lenet5": functools.partial(LeNet5),
     "lenet5_1998": functools.partial(LeNet5Of1998),
 }
+
+STATE_DICT = {"image": (28, 28, 1)}

@@ -100,3 +100,5 @@ def _shortcut(x, features, strides):
 VARIANTS = {
     f"resnet{depth}": functools.partial(ResNetCifar, depth=depth) for depth in (20, 32, 44, 56, 110)
 }
+
+STATE_DICT = {"image": (32, 32, 3)}
