@@ -16,7 +16,7 @@ def to_variables(state, shapes):
     """Arrays of a state dict in the tree `shapes` (what jax.eval_shape of a model's init gives)."""
     return {
         collection: traverse_util.unflatten_dict(
-            {path: _ours(state[_key(path)]) for path in traverse_util.flatten_dict(tree)}
+            {path: _ours(path, state[_key(path)]) for path in traverse_util.flatten_dict(tree)}
         )
         for collection, tree in shapes.items()
     }
@@ -24,17 +24,18 @@ def to_variables(state, shapes):
 
 def to_state(tree):
     """{published name: array in the published layout} of one collection of variables."""
-    return {_key(path): _theirs(leaf) for path, leaf in traverse_util.flatten_dict(tree).items()}
+    flat = traverse_util.flatten_dict(tree)
+    return {_key(path): _theirs(path, leaf) for path, leaf in flat.items()}
 
 
 def _key(path):
-    return ".".join((*path[:-1], _LEAVES[path[-1]]))
+    return ".".join((*path[:-1], _LEAVES.get(path[-1], path[-1])))
 
 
-def _ours(array):
-    """OIHW -> HWIO, and [out, in] -> [in, out]."""
-    return np.moveaxis(array, (0, 1), (-1, -2)) if array.ndim > 1 else array
+def _ours(path, array):
+    """Of kernels OIHW -> HWIO, and [out, in] -> [in, out]."""
+    return np.moveaxis(array, (0, 1), (-1, -2)) if path[-1] == "kernel" else array
 
 
-def _theirs(array):
-    return np.moveaxis(np.asarray(array), (-1, -2), (0, 1)) if array.ndim > 1 else array
+def _theirs(path, array):
+    return np.moveaxis(np.asarray(array), (-1, -2), (0, 1)) if path[-1] == "kernel" else array

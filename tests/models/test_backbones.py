@@ -81,7 +81,7 @@ def usual_image(name, model):
 
 
 def shapes_of(name, train=False, more=0):
-    """(outputs, variables) for two images of the usual size or `more` pixels; nothing is computed."""
+    """(outputs, variables) for two images, of the usual size or `more`; nothing is computed."""
     model = models.create(name)
     height, width, channels = usual_image(name, model)
     image = jnp.zeros((2, height + more, width + more, channels))
