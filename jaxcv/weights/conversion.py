@@ -76,6 +76,13 @@ def to_state_dict(model, variables, *, image_shape=None):
             another shape.
     """
     layout = layouts.layout(model, image_shape)
+    _check_variables(model, layout, variables)
+    given = traverse_util.flatten_dict(variables)
+    state = {key: entry.publish(given[entry.path]) for key, entry in layout.entries.items()}
+    return state | {key: np.asarray(make()) for key, make in layout.derived.items()}
+
+
+def _check_variables(model, layout, variables):
     given = traverse_util.flatten_dict(variables)
     wanted = {entry.path: entry for entry in layout.entries.values()}
     missing = ["/".join(path) for path in wanted if path not in given]
@@ -87,8 +94,6 @@ def to_state_dict(model, variables, *, image_shape=None):
             shapes.append(f"{'/'.join(path)} is {list(found)}, not {list(expected)}")
     if problems := _report(missing=missing, unexpected=unexpected, shapes=shapes):
         raise ValueError(f"variables are not those of {type(model).__name__}:\n{problems}")
-    state = {key: entry.publish(given[entry.path]) for key, entry in layout.entries.items()}
-    return state | {key: np.asarray(make()) for key, make in layout.derived.items()}
 
 
 def _of_today(layout, state_dict):
@@ -111,10 +116,9 @@ def _problems(layout, wanted, given):
     missing = [key for key in wanted if key not in given]
     unexpected, shapes = [], []
     for key, array in given.items():
-        shape, dtype = _shape(array), _dtype(array)
         if key in wanted:
-            expected = wanted[key].shape
-            if shape != expected:
+            shape, dtype, expected = _shape(array), _dtype(array), wanted[key].shape
+            if shape not in (expected, (1, *expected)[: 1 + len(expected)]):
                 shapes.append(f"{key} is {list(shape)}, not {list(expected)}")
             elif not jnp.issubdtype(dtype, jnp.floating):
                 shapes.append(f"{key} is {dtype}, not floating")

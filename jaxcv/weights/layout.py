@@ -17,6 +17,7 @@ word may be left out:
         follow from the module's attributes: function(module) -> NumPy array.
     "as_1x1": (r".*\\.fc1\\.weight",)  keys of linear layers stored as 1x1 convolutions.
     "optional": (r"aux1\\..*",)  keys that a file may hold though the model as created has none.
+    "version": 2  of the root module, which PyTorch's loader of this model demands in a .pth file.
 """
 
 import dataclasses
@@ -41,7 +42,8 @@ _WORDS = {
     "mean": "running_mean",
     "var": "running_var",
 }
-_RULES = ("image", "renamed", "derived", "as_1x1", "optional")
+_COUNTER = {"num_batches_tracked": lambda module: np.zeros((), np.int64)}
+_RULES = ("image", "renamed", "derived", "as_1x1", "optional", "version")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +53,7 @@ class Entry:
     path: tuple  # ("params", "layer1.0", "conv1", "kernel")
     shape: tuple  # in the state dict
     dtype: np.dtype
-    axes: tuple  # transposes the variable to the state dict's layout
-    trailing: int = 0  # axes of size 1 that the state dict appends
+    axes: tuple  # transpose the variable to this shape, but for axes of size 1 at its end
 
     def publish(self, array):
         """The variable's value as the state dict holds it."""
@@ -62,7 +63,7 @@ class Entry:
     def adopt(self, array):
         """The state dict's value as the variable holds it."""
         array = np.asarray(array).reshape(self.shape[: len(self.axes)])
-        return np.ascontiguousarray(array.transpose(np.argsort(self.axes)), self.dtype)
+        return np.array(array.transpose(np.argsort(self.axes)), self.dtype, order="C")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,21 +72,21 @@ class Layout:
 
     entries: Mapping[str, Entry]
     derived: Mapping[str, Callable]  # key -> function without arguments, giving an array
-    renamed: Mapping[str, str]
-    optional: tuple
+    rules: Mapping[str, object]  # STATE_DICT
 
     def key_of_today(self, key):
         """The key of a file as the newest files have it."""
-        for pattern, replacement in self.renamed.items():
+        for pattern, replacement in self.rules.get("renamed", {}).items():
             key = re.sub(pattern, replacement, key)
         return key
 
     def is_optional(self, key):
-        return any(re.fullmatch(pattern, key) for pattern in self.optional)
+        """Whether a file may hold the key though the model has no use for it."""
+        return _matches(key, self.rules.get("optional", ()))
 
 
 def layout(model, image_shape=None):
-    """The Layout of a model; nothing is compiled or drawn.
+    """The Layout of a model. Nothing is compiled or drawn.
 
     Args:
         model: a linen module.
@@ -94,43 +95,36 @@ def layout(model, image_shape=None):
     Raises:
         ValueError: STATE_DICT has an unknown word, or two variables have one key.
     """
-    rules = _rules(model)
+    rules = rules_of(model)
     shapes, modules = _trace(model, example(model, image_shape))
     order = {path: place for place, path in enumerate(modules)}
     ranks = {word: rank for rank, word in enumerate(_WORDS)}
-    paths = sorted(
-        (path for path in traverse_util.flatten_dict(shapes)),
-        key=lambda path: (order[path[1:-1]], ranks.get(path[-1], -1)),
-    )
     leaves = traverse_util.flatten_dict(shapes)
     entries, derived = {}, {}
-    for path in paths:
+    for path in sorted(leaves, key=lambda path: (order[path[1:-1]], ranks.get(path[-1], -1))):
         key = ".".join((*path[1:-1], _WORDS.get(path[-1], path[-1])))
         if key in entries:
             raise ValueError(f"{path} and {entries[key].path} have the same key: {key}.")
-        module = modules[path[1:-1]]
-        one_by_one = any(re.fullmatch(pattern, key) for pattern in rules.get("as_1x1", ()))
-        entries[key] = _entry(path, leaves[path], module, trailing=2 * one_by_one)
+        trailing = 2 * _matches(key, rules.get("as_1x1", ()))
+        entries[key] = _entry(path, leaves[path], modules[path[1:-1]], trailing)
     for path, module in modules.items():
         for kind, buffers in {layers.BatchNorm: _COUNTER, **rules.get("derived", {})}.items():
             if isinstance(module, kind):
                 for word, function in buffers.items():
                     derived[".".join((*path, word))] = _bind(function, module)
-    return Layout(entries, derived, rules.get("renamed", {}), tuple(rules.get("optional", ())))
+    return Layout(entries, derived, rules)
 
 
 def example(model, image_shape=None):
     """jax.ShapeDtypeStruct of one image that the model can be called with: [1, H, W, C]."""
     if image_shape is None:
-        size = getattr(model, "image_size", 224)
-        image_shape = _rules(model).get("image", (size, size, 3))
+        size = getattr(model, "image_size", None)
+        image_shape = (size, size, 3) if size else rules_of(model).get("image", (224, 224, 3))
     return jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
 
 
-_COUNTER = {"num_batches_tracked": lambda module: np.zeros((), np.int64)}
-
-
-def _rules(model):
+def rules_of(model):
+    """STATE_DICT of the file of the model's class, {} where it has none."""
     rules = getattr(sys.modules[type(model).__module__], "STATE_DICT", {})
     if unknown := set(rules) - set(_RULES):
         raise ValueError(
@@ -156,7 +150,7 @@ def _trace(model, image):
     return shapes, modules
 
 
-def _entry(path, leaf, module, *, trailing):
+def _entry(path, leaf, module, trailing):
     axes = tuple(range(len(leaf.shape)))
     if path[-1] == "kernel" and len(axes) > 1:
         *window, inputs, outputs = axes
@@ -165,6 +159,10 @@ def _entry(path, leaf, module, *, trailing):
         axes = (outputs, inputs, *window)
     shape = tuple(leaf.shape[axis] for axis in axes) + (1,) * trailing
     return Entry(path, shape, np.dtype(leaf.dtype), axes)
+
+
+def _matches(key, patterns):
+    return any(re.fullmatch(pattern, key) for pattern in patterns)
 
 
 def _bind(function, module):

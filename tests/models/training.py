@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import optax
 
+from jaxcv import weights
 from tests import golden
-from tests.models import published
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +47,14 @@ def ten_steps(model, file, dtype=np.float32):
 
     evaluate = jax.jit(lambda variables: model.apply(variables, image)["logits"])
 
-    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
-    state = {key: array.astype(dtype) for key, array in recipe.state_dict(meta).items()}
-    variables = published.to_variables(state, shapes)
+    def named(kind, **collections):
+        tree = {**variables, **collections}
+        state = weights.to_state_dict(model, tree, image_shape=image.shape[1:])
+        return {f"{kind}/{key}": array for key, array in state.items()}
+
+    state = recipe.state_dict(meta)
+    variables = weights.to_variables(model, state, image_shape=image.shape[1:])
+    variables = jax.tree.map(lambda array: array.astype(dtype), variables)
     momentum = optimizer.init(variables["params"])
     got = {"eval_logits_start": evaluate(variables)}
     losses = []
@@ -58,8 +63,7 @@ def ten_steps(model, file, dtype=np.float32):
         losses.append(loss)
         if index == 0:
             got["train_logits_start"] = logits
-            got |= _named("grad", grads) | _named("after1", variables["params"])
-            got |= _named("buffer", variables.get("batch_stats", {}))
+            got |= named("grad", params=grads) | named("after1") | named("buffer")
     got["losses"] = np.array(losses)
     got["eval_logits_step10"] = evaluate(variables)
     want = {key.removeprefix("out/"): a for key, a in arrays.items() if key.startswith("out/")}
@@ -94,7 +98,3 @@ def _optimizer(training):
         optax.add_decayed_weights(options["weight_decay"]),
         optax.sgd(options["lr"], options["momentum"]),
     )
-
-
-def _named(kind, tree):
-    return {f"{kind}/{key}": array for key, array in published.to_state(tree).items()}

@@ -6,20 +6,45 @@ import pytest
 
 from jaxcv import layers, models, weights
 from tests import golden
+from tests.weights import states
 
 SMALL = {"depth": 8, "width": 4}  # of the ResNets for CIFAR
 
+# Of the models below.
+STATE_DICT = {
+    "image": (4, 4, 3),
+    "renamed": {r"^old\.": "new.", r"gamma$": "weight"},
+    "as_1x1": (r"head\.weight",),
+    "optional": (r"aux\..*",),
+}
 
-def state_of(name, **overrides):
-    """A state dict that fits: every value differs from every other."""
-    shapes = jax.eval_shape(models.create(name, **overrides).init, jax.random.key(0), image(name))
-    random = np.random.default_rng(0)
-    variables = jax.tree.map(lambda s: random.normal(size=s.shape).astype(s.dtype), shapes)
-    return weights.to_state_dict(models.create(name, **overrides), variables)
+
+class Odd(nn.Module):
+    """A model whose checkpoint is odd, as STATE_DICT tells."""
+
+    @nn.compact
+    def __call__(self, image, train=False):
+        x = Table(window=2, name="table")(layers.LayerNorm(name="new.norm")(image))
+        return nn.Dense(5, name="head")(x.mean((1, 2)))
 
 
-def image(name):
-    return jnp.zeros((1, 28, 28, 1) if name.startswith("lenet") else (1, 32, 32, 3))
+class Table(nn.Module):
+    window: int
+
+    @nn.compact
+    def __call__(self, x):
+        return x + self.param("bias_table", nn.initializers.zeros, (self.window, 3))[0]
+
+
+STATE_DICT["derived"] = {Table: {"index": lambda module: np.arange(module.window)}}
+ODD_STATE = {
+    "new.norm.weight": np.arange(3, dtype=np.float32),
+    "new.norm.bias": np.ones(3, np.float32),
+    "table.bias_table": np.ones((2, 3), np.float32),
+    "head.weight": np.arange(15, dtype=np.float32).reshape(5, 3, 1, 1),
+    "head.bias": np.zeros(5, np.float32),
+    "table.index": np.array([0, 1]),
+}
 
 
 def test_resnet20_reads_and_writes_the_keys_of_the_reference():
@@ -30,16 +55,17 @@ def test_resnet20_reads_and_writes_the_keys_of_the_reference():
     np.testing.assert_array_equal(
         kernel, state["layer2.0.conv1.weight"].transpose(2, 3, 1, 0), strict=True
     )
-    assert_same(weights.to_state_dict(models.create("resnet20"), variables), state)
+    states.assert_same(weights.to_state_dict(models.create("resnet20"), variables), state)
 
 
 @pytest.mark.parametrize(
     ("name", "overrides"), [("lenet5", {}), ("lenet5_1998", {}), ("resnet20", SMALL)]
 )
 def test_there_and_back_every_value_keeps_its_bits(name, overrides):
-    state = state_of(name, **overrides)
+    state = states.state_of(name, **overrides)
     variables = weights.convert(name, state, **overrides)
-    assert_same(weights.to_state_dict(models.create(name, **overrides), variables), state)
+    back = weights.to_state_dict(models.create(name, **overrides), variables)
+    states.assert_same(back, state)
 
 
 def test_each_kind_of_layer_has_the_layout_of_the_reference():
@@ -51,7 +77,7 @@ def test_each_kind_of_layer_has_the_layout_of_the_reference():
             x = layers.PReLU(name="relu")(layers.BatchNorm(True, name="norm")(x))
             token = self.param("class_token", nn.initializers.zeros, (1, 1, 7))
             words = nn.Embed(9, 7, name="words")(jnp.zeros(3, int))
-            return nn.Dense(5, name="head.0")(x.mean((1, 2))), token, words
+            return nn.Dense(5, name="fc.0")(x.mean((1, 2))), token, words
 
     random = np.random.default_rng(0)
     state = {
@@ -68,20 +94,107 @@ def test_each_kind_of_layer_has_the_layout_of_the_reference():
             "norm.running_var": (6,),
             "relu.weight": (6,),
             "words.weight": (9, 7),
-            "head.0.weight": (5, 6),  # out, in
-            "head.0.bias": (5,),
+            "fc.0.weight": (5, 6),  # out, in
+            "fc.0.bias": (5,),
         }.items()
     }
     model = Layers()
     variables = weights.to_variables(model, state, image_shape=(8, 8, 8))
-    assert variables["params"]["up"]["kernel"].shape == (2, 3, 4, 3)
+    up = variables["params"]["up"]["kernel"]
+    np.testing.assert_array_equal(up, state["up.weight"].transpose(2, 3, 0, 1))
     back = weights.to_state_dict(model, variables, image_shape=(8, 8, 8))
     assert back.pop("norm.num_batches_tracked") == np.zeros((), np.int64)
     assert list(back) == list(state)
-    assert_same(back, state)
+    states.assert_same(back, state)
 
 
-def assert_same(got, want):
-    assert set(got) == set(want)
-    for key, array in want.items():
-        np.testing.assert_array_equal(got[key], array, err_msg=key, strict=True)
+def test_an_odd_checkpoint_is_read_and_written_by_its_rules():
+    old = {
+        key.replace("new.norm.weight", "old.norm.gamma").replace("new.", "old."): array
+        for key, array in ODD_STATE.items()
+    }
+    variables = weights.to_variables(Odd(), old | {"aux.fc.weight": np.ones(3)})
+    np.testing.assert_array_equal(
+        variables["params"]["head"]["kernel"], ODD_STATE["head.weight"][:, :, 0, 0].T
+    )
+    states.assert_same(weights.to_state_dict(Odd(), variables), ODD_STATE)
+
+
+def test_buffers_that_follow_from_the_model_may_be_absent_but_not_wrong():
+    without = {key: array for key, array in ODD_STATE.items() if key != "table.index"}
+    weights.to_variables(Odd(), without)
+    with pytest.raises(ValueError, match=r"table\.index is not what the model's attributes make"):
+        weights.to_variables(Odd(), ODD_STATE | {"table.index": np.array([1, 0])})
+
+
+def test_a_key_that_comes_old_and_new_is_named():
+    with pytest.raises(ValueError, match=r"new\.norm\.bias twice"):
+        weights.to_variables(Odd(), ODD_STATE | {"old.norm.bias": np.ones(3)})
+
+
+def test_all_that_does_not_fit_is_listed():
+    state = states.state_of("lenet5")
+    del state["conv1.bias"], state["fc2.weight"]
+    state |= {"fc1.bias": np.ones(7), "fc3.bias": np.ones(10, int), "fc4.bias": np.ones(1)}
+    with pytest.raises(ValueError, match="does not fit LeNet5") as caught:
+        weights.convert("lenet5", state)
+    assert str(caught.value).splitlines()[1:] == [
+        "missing (2): conv1.bias, fc2.weight",
+        "unexpected (1): fc4.bias",
+        "shapes (2): fc1.bias is [7], not [120], fc3.bias is int64, not floating",
+    ]
+
+
+def test_values_of_half_precision_and_vectors_with_an_axis_of_one_are_taken():
+    state = states.state_of("resnet20", **SMALL)
+    odd = {"module." + k: a.reshape(-1, *a.shape).astype(np.float16) for k, a in state.items()}
+    odd |= {key: array[0] for key, array in odd.items() if array.ndim != 2}
+    variables = weights.convert("resnet20", odd, **SMALL)
+    scale = variables["params"]["layer1.0"]["bn1"]["scale"]
+    expected = state["layer1.0.bn1.weight"].astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(scale, expected, strict=True)
+
+
+def test_a_head_of_another_size_is_drawn_anew_on_request():
+    state = states.state_of("lenet5")
+    with pytest.raises(ValueError, match=r"Only the head differs.*draw fc3\.weight, fc3\.bias"):
+        weights.convert("lenet5", state, num_classes=7)
+    said = []
+    variables = weights.convert(
+        "lenet5", state, num_classes=7, new_head=jax.random.key(3), say=said.append
+    )
+    assert said == ["Drawn anew for 7 classes: fc3.weight, fc3.bias."]
+    head = variables["params"]["fc3"]
+    assert head["kernel"].shape == (84, 7)
+    np.testing.assert_allclose(head["kernel"].std(), 84**-0.5, rtol=0.1)  # as Flax draws it
+    assert (head["bias"] == 0).all()
+    np.testing.assert_array_equal(variables["params"]["fc2"]["kernel"], state["fc2.weight"].T)
+
+
+def test_images_of_other_channels_are_given_by_their_shape():
+    state = states.state_of("lenet5")
+    colour = state | {"conv1.weight": np.repeat(state["conv1.weight"], 3, axis=1)}
+    with pytest.raises(ValueError, match=r"conv1\.weight is \[6, 3, 5, 5\], not \[6, 1, 5, 5\]"):
+        weights.convert("lenet5", colour)
+    variables = weights.convert("lenet5", colour, image_shape=(28, 28, 3))
+    assert variables["params"]["conv1"]["kernel"].shape == (5, 5, 3, 6)
+
+
+def test_converting_does_not_share_memory_with_what_was_given():
+    state = states.state_of("lenet5")
+    variables = weights.convert("lenet5", state)
+    state["fc1.bias"][:] = 7
+    assert (variables["params"]["fc1"]["bias"] != 7).all()
+
+
+def test_variables_of_another_model_are_not_written():
+    variables = weights.convert("lenet5", states.state_of("lenet5"))
+    del variables["params"]["fc1"]
+    with pytest.raises(ValueError, match=r"of LeNet5:\nmissing \(2\): params/fc1/kernel"):
+        weights.to_state_dict(models.create("lenet5"), variables)
+
+
+def test_an_unknown_rule_is_named(monkeypatch):
+    monkeypatch.setitem(STATE_DICT, "rename", {})
+    with pytest.raises(ValueError, match=r"\['rename'\], which must be of image, renamed"):
+        weights.to_variables(Odd(), ODD_STATE)
