@@ -12,7 +12,7 @@ import pytest
 from jaxcv import models
 from jaxcv.models import table
 from tests import golden
-from tests.models import small
+from tests.models import parity, small
 
 KEY = jax.random.key(0)
 FILES = sorted(set(table._FILES.values()))
@@ -110,7 +110,6 @@ def test_gradients_ensembles_and_half_precision(file):
         outputs, _ = model.apply(variables, image, train=True, mutable=["batch_stats"], **options)
         return (outputs["logits"] ** 2).sum()
 
-    @jax.jit
     def everything(ensemble, member):
         rest = {name: tree for name, tree in member.items() if name != "params"}
         return {
@@ -120,8 +119,7 @@ def test_gradients_ensembles_and_half_precision(file):
             "half": half.apply(member, image),
         }
 
-    quick = {"xla_backend_optimization_level": 0}
-    got = everything.lower(ensemble, members[1]).compile(quick)(ensemble, members[1])
+    got = parity.compiled(everything, ensemble, members[1])(ensemble, members[1])
     moved = {
         jax.tree_util.keystr(path): np.isfinite(leaf).all() and np.any(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(got["gradient"])
