@@ -24,7 +24,8 @@ def load(name, path, *, new_head=None, image_shape=None, say=print, **overrides)
         name: of `models.available()`.
         path: a .safetensors, .npz or PyTorch file of either format, whatever its name; or
             "published", the file that `published(name)` tells of, downloaded once; or
-            "published:v2" for that of `published("NAME:v2")`.
+            "published:v2" for that of `published("NAME:v2")`. A PyTorch file may hold other things
+            beside the state dict, which is then under "state_dict", "model" or the like.
         new_head, image_shape, say, **overrides: of `convert`.
 
     Returns:

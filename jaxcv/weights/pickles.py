@@ -7,7 +7,7 @@ by name before anything is done with it.
 
 import dataclasses
 import pickletools
-from collections.abc import Hashable
+import reprlib
 
 import jax.numpy as jnp
 import numpy as np
@@ -51,9 +51,16 @@ def read(stream):
         for code, argument, _ in pickletools.genops(stream):
             machine.step(code.name, argument)
         (value,) = machine.stack
-    except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (IndexError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"its pickle is damaged ({type(error).__name__}: {error})") from error
     return value, machine.storages
+
+
+def shown(value):
+    """A value from a file as text for a message, short whatever it is."""
+    form = reprlib.Repr()
+    form.maxlevel = 1
+    return form.repr(value)
 
 
 # torch's names of storages, and what is in them.
@@ -83,6 +90,7 @@ _MAKES = {
     "EMPTY_DICT": dict,
     "EMPTY_SET": set,
 }
+_MOST_AXES = 64  # NumPy's
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -128,7 +136,7 @@ class _Machine:
             _expect(self.stack[-1], dict).update(_pairs(items))
         elif code == "ADDITEMS":
             items = self._marked()
-            _expect(self.stack[-1], set).update(items)
+            _expect(self.stack[-1], set).update(_keys(items))
         elif code == "GLOBAL":
             stack.append(_known(argument.replace(" ", ".")))
         elif code == "STACK_GLOBAL":
@@ -156,10 +164,14 @@ class _Machine:
         """What stands for the numbers under a key. The device (cpu, cuda:0) makes no difference."""
         dtype = STORAGES.get(_expect(kind, _Name).name.rpartition(".")[2])
         if word != "storage" or dtype is None or not isinstance(key, str) or not _counts(numel):
-            raise ValueError(f"its pickle has a storage that is none: {(word, kind, key, numel)}")
+            found = shown((word, kind, key, numel))
+            raise ValueError(f"its pickle has a storage that is none: {found}")
         _, start, length = view or (None, 0, numel)
         if not _counts(start, length) or start + length > numel:
-            raise ValueError(f"storage {key} has {numel} numbers, and a view of {start}+{length}")
+            raise ValueError(
+                f"storage {key} has {numel} numbers, a view of it (start, length)"
+                f" {shown((start, length))}"
+            )
         stored = Storage(key, dtype, numel, start, length)
         first = self.storages.setdefault(key, stored)
         if (first.dtype, first.numel) != (dtype, numel):
@@ -184,7 +196,7 @@ def _rebuild(name, arguments):
     """What the function of this name would make of its arguments."""
     if name == "collections.OrderedDict":
         pairs = arguments[0] if arguments else []
-        return _pairs([item for pair in pairs for item in pair])
+        return dict(_pairs([*pair]).popitem() for pair in pairs if len(pair) == 2)
     if name == "torch.Size":
         return tuple(arguments[0])
     if name == "torch._utils._rebuild_parameter":
@@ -192,7 +204,7 @@ def _rebuild(name, arguments):
     if not name.startswith("torch._utils."):
         raise TypeError(f"{name} is called")
     storage, offset, shape, strides = (arguments[i] for i in range(4))
-    return _tensor(_expect(storage, Storage), offset, tuple(shape), tuple(strides))
+    return _tensor(_expect(storage, Storage), offset, shape, strides)
 
 
 _REBUILDS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
@@ -200,12 +212,14 @@ _REBUILDS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
 
 def _tensor(storage, offset, shape, strides):
     """A Tensor whose every element lies in its storage."""
-    whole = _counts(offset, *shape, *strides) and len(shape) == len(strides)
+    axes = len(_expect(shape, tuple)), len(_expect(strides, tuple))
+    whole = axes[0] == axes[1] <= _MOST_AXES and _counts(offset, *shape, *strides)
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides)) if whole else 0
     if not whole or (0 not in shape and last >= storage.length):
         raise ValueError(
-            f"a tensor of shape {shape}, strides {strides} and offset {offset} does not lie in its"
-            f" storage {storage.key} of {storage.length} numbers"
+            f"a tensor of shape {shown(shape)}, strides {shown(strides)} and offset"
+            f" {shown(offset)} does not lie in its storage {storage.key} of {storage.length}"
+            " numbers"
         )
     return Tensor(storage, storage.start + offset, shape, strides)
 
@@ -216,11 +230,19 @@ def _counts(*values):
 
 def _expect(value, kind):
     if not isinstance(value, kind):
-        raise TypeError(f"{type(value).__name__} where {kind.__name__} is due")
+        due = getattr(kind, "__name__", kind)
+        raise TypeError(f"{type(value).__name__} where {due} is due")
     return value
 
 
 def _pairs(items):
-    if len(items) % 2 or not all(isinstance(key, Hashable) for key in items[::2]):
-        raise TypeError("a dict without values, or with keys that cannot be")
-    return dict(zip(items[::2], items[1::2]))
+    if len(items) % 2:
+        raise TypeError("a dict whose last key has no value")
+    return dict(zip(_keys(items[::2]), items[1::2]))
+
+
+def _keys(items):
+    """The items, if they are plain: the hash of a few nested tuples can take for ever."""
+    for item in items:
+        _expect(item, str | int | float | bytes | None)
+    return items

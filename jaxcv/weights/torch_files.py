@@ -71,16 +71,18 @@ def open_older(file):
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         magic, _ = pickles.read(content)
         if magic != _MAGIC:
-            raise ValueError(f"its magic number is {magic!r}, that of a checkpoint {_MAGIC:#x}")
+            found = pickles.shown(magic)
+            raise ValueError(f"its magic number is {found}, that of a checkpoint {_MAGIC:#x}")
         protocol, _ = pickles.read(content)
         system, _ = pickles.read(content)
         if protocol != _PROTOCOL or not isinstance(system, dict):
-            raise ValueError(f"its protocol is {protocol!r}, known is {_PROTOCOL}")
+            raise ValueError(f"its protocol is {pickles.shown(protocol)}, known is {_PROTOCOL}")
         order = "little" if system.get("little_endian", True) else "big"
         value, storages = pickles.read(content)
         keys, _ = pickles.read(content)
-        if not isinstance(keys, list) or set(keys) != set(storages):
-            raise ValueError(f"its storages are {keys}, the pickle's {list(storages)}")
+        plain = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+        if not plain or set(keys) != set(storages):
+            raise ValueError("its list of storages differs from those that its pickle names")
         places, place = {}, content.tell()
         for key in keys:
             storage = storages[key]
@@ -133,9 +135,10 @@ def _state_dict(value, numbers):
         raise ValueError(f"it holds a {type(value).__name__}, not a state dict")
     others = [key for key, item in value.items() if not isinstance(item, pickles.Tensor)]
     if others or not all(isinstance(key, str) for key in value):
+        found = ", ".join(map(pickles.shown, others[:8]))
         raise ValueError(
-            f"it holds no state dict: {', '.join(map(repr, others[:8]))} are no tensors. A state"
-            f" dict beside other things is looked for under {', '.join(_WRAPPERS)}"
+            f"it holds no state dict: {found} are no tensors. A state dict beside other things is"
+            f" looked for under {', '.join(_WRAPPERS)}"
         )
     return {key: _stored(tensor, numbers) for key, tensor in value.items()}
 

@@ -59,7 +59,13 @@ def test_resnet20_reads_and_writes_the_keys_of_the_reference():
 
 
 @pytest.mark.parametrize(
-    ("name", "overrides"), [("lenet5", {}), ("lenet5_1998", {}), ("resnet20", SMALL)]
+    ("name", "overrides"),
+    [
+        ("lenet5", {}),
+        ("lenet5_1998", {}),
+        ("resnet20", SMALL),
+        ("resnet20", SMALL | {"remat": True}),
+    ],
 )
 def test_there_and_back_every_value_keeps_its_bits(name, overrides):
     state = states.state_of(name, **overrides)

@@ -71,6 +71,18 @@ def test_views_of_one_storage_are_read_in_their_strides(state, older, tmp_path):
     states.assert_same(load(tmp_path / "a.pth"), state)
 
 
+@pytest.mark.parametrize(("length", "fits"), [(10, True), (9, False), (16, False)])
+def test_the_older_format_has_views_of_storages(state, length, fits, tmp_path):
+    numbers = np.concatenate([np.zeros(5, np.float32), state["fc3.bias"]])
+    viewed = Tensor(state["fc3.bias"], storage=Storage(numbers, view=("other", 5, length)))
+    torch_like.write(tmp_path / "a.pth", tensors(state) | {"fc3.bias": viewed}, older=True)
+    if fits:
+        states.assert_same(load(tmp_path / "a.pth"), state)
+    else:
+        with pytest.raises(ValueError, match=r"does not lie in|a view .*\(5, 16\)"):
+            load(tmp_path / "a.pth")
+
+
 @pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.float64])
 def test_other_precisions_become_float32(state, dtype, tmp_path):
     narrow = {key: array.astype(dtype) for key, array in state.items()}
@@ -140,6 +152,9 @@ def test_what_is_no_tensor_is_refused_by_name_and_does_not_run(
         (b"\x80\x02\x8e\xff\xff\xff\xff\xff\xff\xff\x7fab.", "expected 9223372036854775807 bytes"),
         (b"\x80\x02R.", "pickle is damaged"),
         (b"\x80\x02ctorch._utils\n_rebuild_tensor\n(K\x01K\x02tR.", "pickle is damaged"),
+        # (), ((), ()), ... of 2^64 parts, as a dict's key and as the magic number.
+        (b"\x80\x02})" + b"q\x00h\x00\x86" * 64 + b"NsK\x01.", "tuple where str | int"),
+        (b"\x80\x02)" + b"q\x00h\x00\x86" * 64 + b".", "magic number is ((...), (...)), that"),
         (b"\xff\xff\xff\x00\x00\x00\x00\x00{", "no .safetensors file or is damaged"),
         (b"PK\x03\x04 and no more", "damaged or truncated: File is not a zip file"),
     ],

@@ -26,6 +26,8 @@ def test_every_published_file_has_a_name_of_its_own():
 def test_an_unknown_name_lists_near_ones():
     with pytest.raises(ValueError, match=r"checkpoint of 'resnet51' is known\. Nearest: resnet50"):
         weights.published("resnet51")
+    with pytest.raises(ValueError, match=r"no published checkpoint of 'lenet5' is known"):
+        weights.load("lenet5", "published")
     assert weights.available("vgg11*") == ["vgg11", "vgg11_bn"]
 
 

@@ -31,6 +31,7 @@ class Storage:
     numbers: np.ndarray  # flat
     device: str = "cpu"
     says: int | None = None  # how many there are
+    view: tuple | None = None  # (key, start, length): the part that a tensor's offset counts in
 
     @property
     def key(self):
@@ -72,7 +73,7 @@ def write(path, value, *, older=False, **zip_options):
     """
     storages = {}
     with _torch():
-        content = _pickled(value, storages)
+        content = _pickled(value, storages, 6 if older else 5)
     if older:
         keys = sorted(storages)
         system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}}
@@ -93,9 +94,9 @@ def write(path, value, *, older=False, **zip_options):
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(self, file, storages):
+    def __init__(self, file, storages, length):
         super().__init__(file, 2)
-        self._storages = storages
+        self._storages, self._length = storages, length
 
     def persistent_id(self, value):
         if not isinstance(value, Storage):
@@ -103,12 +104,12 @@ class _Pickler(pickle.Pickler):
         self._storages[value.key] = value
         kind = getattr(sys.modules["torch"], _KINDS[value.numbers.dtype.name])
         says = len(value.numbers) if value.says is None else value.says
-        return ("storage", kind, value.key, value.device, says)
+        return ("storage", kind, value.key, value.device, says, value.view)[: self._length]
 
 
-def _pickled(value, storages):
+def _pickled(value, storages, length):
     buffer = io.BytesIO()
-    _Pickler(buffer, storages).dump(value)
+    _Pickler(buffer, storages, length).dump(value)
     return buffer.getvalue()
 
 
