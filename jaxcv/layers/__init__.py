@@ -1,22 +1,34 @@
-"""Flax modules shared by several architectures, and the keys of the examples of a batch.
+"""Flax modules and functions shared by several architectures; keys of the examples of a batch.
 
 Activations are jax's own (`jax.nn`), `gelu` with `approximate=False`.
 """
 
 from jaxcv.layers.activation import PReLU
+from jaxcv.layers.attention import dot_product_attention
 from jaxcv.layers.conv import Conv, ConvTranspose
+from jaxcv.layers.mobile import (
+    ConvNorm,
+    InvertedResidual,
+    SqueezeExcitation,
+    round_channels,
+)
 from jaxcv.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from jaxcv.layers.randomness import Dropout, DropPath, example_keys
 
 __all__ = [
     "BatchNorm",
     "Conv",
+    "ConvNorm",
     "ConvTranspose",
     "DropPath",
     "Dropout",
     "GroupNorm",
     "InstanceNorm",
+    "InvertedResidual",
     "LayerNorm",
     "PReLU",
+    "SqueezeExcitation",
+    "dot_product_attention",
     "example_keys",
+    "round_channels",
 ]

@@ -29,11 +29,7 @@ def ten_steps(model, file, dtype=np.float32):
     [(name, shape, low, high)] = meta["inputs"]
     image = recipe.array(name, shape, low, high).transpose(0, 2, 3, 1).astype(dtype)
     label = arrays["in/labels"]
-    options = meta["training"]["options"]
-    optimizer = optax.chain(
-        optax.add_decayed_weights(options["weight_decay"]),
-        optax.sgd(options["lr"], options["momentum"]),
-    )
+    optimizer = _optimizer(meta["training"])
 
     @jax.jit
     def step(variables, momentum):
@@ -91,3 +87,14 @@ def assert_equal(run, *prefixes, error=None):
                 golden.assert_close(sample, run.want[name], floor=error)
         except AssertionError as problem:
             raise AssertionError(f"{name}: {problem}") from None
+
+
+def _optimizer(training):
+    options = training["options"]
+    if training["optimizer"] == "AdamW":
+        # torch's default decay; of optax's own defaults the others are the same.
+        return optax.adamw(options["lr"], weight_decay=options.get("weight_decay", 0.01))
+    return optax.chain(
+        optax.add_decayed_weights(options["weight_decay"]),
+        optax.sgd(options["lr"], options["momentum"]),
+    )

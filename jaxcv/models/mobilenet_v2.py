@@ -1,0 +1,127 @@
+"""MobileNetV2. Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: inverted residuals and linear
+bottlenecks", CVPR 2018.
+
+Blocks widen their input by a factor t with a 1x1 convolution, filter each channel with a depthwise
+3x3 one, and narrow again by a 1x1 convolution without activation; the narrow ends are added. With
+1000 classes: mobilenet_v2 3,504,872 parameters.
+
+Reads torchvision's checkpoint: features.0.0, features.1.conv.0.0, ..., features.18, classifier.1.
+Differs from the paper: nothing known.
+Convolutions start normal with variance 2 / fan-out, the linear layer normal with deviation 0.01, as
+torchvision's.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+
+from jaxcv import layers
+
+# t, c, n, s of table 2: expansion, channels, blocks, stride of the first.
+_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+class MobileNetV2(nn.Module):
+    """[B, H, W, 3] -> logits [B, num_classes], float32 whatever `dtype` is.
+
+    Stages: features.0 to features.18, the output of each block.
+    """
+
+    blocks: tuple = _STAGES
+    width_multiplier: float = 1.0  # of all channels, rounded to multiples of 8; 1280 at least last
+    num_classes: int = 1000
+    dropout: float = 0.2  # before the linear layer
+    frozen_norm: bool = False  # normalise by the running statistics, which stay, in training too
+    remat: bool = False  # compute each block again in the backward pass instead of storing it
+    dtype: Any = None  # of the computation; parameters and statistics are float32
+
+    @nn.compact
+    def __call__(self, image, train=False):
+        conv = functools.partial(
+            layers.ConvNorm,
+            activation=nn.relu6,
+            use_running_average=self.frozen_norm or not train,
+            dtype=self.dtype,
+            kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+        )
+        block = nn.remat(Block) if self.remat else Block
+        stem = layers.round_channels(32 * self.width_multiplier)
+        x = conv(stem, strides=2, name="features.0")(image)
+        stages = {"features.0": x}
+        for expansion, channels, count, strides in self.blocks:
+            channels = layers.round_channels(channels * self.width_multiplier)
+            for i in range(count):
+                name = f"features.{len(stages)}"
+                options = {"strides": strides if i == 0 else 1, "conv": conv, "name": name}
+                x = stages[name] = block(channels, expansion, **options)(x)
+        last = layers.round_channels(1280 * max(1.0, self.width_multiplier))
+        name = f"features.{len(stages)}"
+        x = stages[name] = conv(last, 1, name=name)(x)
+        x = layers.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))
+        # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
+        head = nn.Dense(
+            self.num_classes, kernel_init=nn.initializers.normal(0.01), name="classifier.1"
+        )
+        return {"logits": head(x), "stages": stages}
+
+
+class Block(nn.Module):
+    """Inverted residual: [B, H, W, C] -> [B, ceil(H / strides), ceil(W / strides), features].
+
+    `conv` makes a convolution with norm and ReLU6. The depthwise and the last 1x1 convolution are a
+    depthwise separable one. Table 1 of the paper.
+    """
+
+    features: int
+    expansion: int  # t
+    strides: int
+    conv: Callable
+
+    @nn.compact
+    def __call__(self, x):
+        channels = x.shape[-1] * self.expansion
+        y, index = x, 0
+        if self.expansion != 1:
+            y, index = self.conv(channels, 1, name="conv.0")(y), 1
+        filtered = self.conv(channels, strides=self.strides, groups=channels, name=f"conv.{index}")
+        y = filtered(y)
+        project = layers.Conv(
+            self.features,
+            1,
+            use_bias=False,
+            dtype=filtered.dtype,
+            kernel_init=filtered.kernel_init,
+            name=f"conv.{index + 1}",
+        )
+        norm = layers.BatchNorm(
+            use_running_average=filtered.use_running_average,
+            dtype=filtered.dtype,
+            name=f"conv.{index + 2}",
+        )
+        y = norm(project(y))
+        return x + y if self.strides == 1 and x.shape == y.shape else y
+
+
+VARIANTS = {"mobilenet_v2": functools.partial(MobileNetV2)}
+
+
+def _strides():
+    strides, total = {"features.0": 2}, 2
+    for _, _, count, first in _STAGES:
+        total *= first
+        strides |= {f"features.{len(strides) + i}": total for i in range(count)}
+    return strides | {"features.18": total}
+
+
+# Pixels of the image from one of the map to the next.
+STRIDES = {name: _strides() for name in VARIANTS}
