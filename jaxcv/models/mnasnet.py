@@ -55,17 +55,17 @@ class MNASNet(nn.Module):
             layers.Conv, use_bias=False, kernel_init=_he_fan_out, dtype=self.dtype
         )
         block = nn.remat(InvertedResidual) if self.remat else InvertedResidual
-        width = _round(32 * self.alpha)
+        width = layers.round_channels(32 * self.alpha)
 
         stages = {}
         x = conv(width, 3, strides=2, padding=1, name="layers.0")(image)
         x = stages["layers.2"] = nn.relu(norm(name="layers.1")(x))
         x = conv(width, 3, padding=1, groups=width, name="layers.3")(x)  # depthwise
         x = nn.relu(norm(name="layers.4")(x))
-        x = conv(_round(16 * self.alpha), 1, name="layers.6")(x)
+        x = conv(layers.round_channels(16 * self.alpha), 1, name="layers.6")(x)
         x = stages["layers.7"] = norm(name="layers.7")(x)
         for place, (size, strides, expansion, blocks, width) in enumerate(self.stacks, start=8):
-            width = _round(width * self.alpha)
+            width = layers.round_channels(width * self.alpha)
             name = f"layers.{place}"
             for i in range(blocks):
                 options = (width, size, 1 if i else strides, expansion)
@@ -108,12 +108,6 @@ class InvertedResidual(nn.Module):
         return x + y if x.shape == y.shape else y
 
 
-def _round(width):
-    """The multiple of 8 nearest to `width`, the next where that is more than a tenth less."""
-    rounded = max(8, int(width + 4) // 8 * 8)
-    return rounded if rounded >= 0.9 * width else rounded + 8
-
-
 VARIANTS = {
     "mnasnet0_5": functools.partial(MNASNet, alpha=0.5),
     "mnasnet0_75": functools.partial(MNASNet, alpha=0.75),
@@ -130,3 +124,6 @@ _STRIDES = {
     **dict.fromkeys(("layers.12", "layers.13", "layers.16"), 32),
 }
 STRIDES = dict.fromkeys(VARIANTS, _STRIDES)
+
+# What torchvision's module writes beside the state dict, and asks for when it loads one.
+STATE_DICT = {"version": 2}

@@ -258,9 +258,9 @@ def relative_coords_table(attention):
     Source: equation 4 of the V2 paper, scaled as in the authors' code.
     """
     reach = attention.window_size - 1
-    steps = np.arange(-reach, reach + 1) / max(reach, 1) * 8
+    steps = np.arange(-reach, reach + 1, dtype=np.float32) / max(reach, 1) * 8
     steps = np.sign(steps) * np.log2(np.abs(steps) + 1) / 3
-    return np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1)[None].astype(np.float32)
+    return np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1)[None]
 
 
 class _Windows:

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from jaxcv import weights
+from jaxcv import models, weights
 
 
 def test_the_table_tells_place_digest_and_accuracy():
@@ -21,6 +21,10 @@ def test_every_published_file_has_a_name_of_its_own():
     for file in files:
         assert file.sha256 or file.url.startswith("https://huggingface.co/timm/")
         assert 50 < file.top1 < 90
+
+
+def test_every_published_file_is_of_a_model_there_is():
+    assert {name.partition(":")[0] for name in weights.available()} <= set(models.available())
 
 
 def test_an_unknown_name_lists_near_ones():
