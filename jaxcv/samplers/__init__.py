@@ -11,6 +11,7 @@ from jaxcv.samplers.ddim import ddim, ddim_inversion
 from jaxcv.samplers.ddpm import ddpm
 from jaxcv.samplers.dpm_solver import dpm_solver
 from jaxcv.samplers.guidance import guided
+from jaxcv.samplers.heat import heat, heat_steps, invert_heat_steps
 from jaxcv.samplers.pndm import pndm
 from jaxcv.samplers.process import convert_prediction, posterior, q_sample, velocity
 from jaxcv.samplers.sample import sample, sample_trajectory
@@ -18,6 +19,7 @@ from jaxcv.samplers.sampler import DynamicThreshold, Sampler, add_noise
 from jaxcv.samplers.schedule import Schedule, noise_schedule
 from jaxcv.samplers.sigma_samplers import euler, euler_ancestral, heun, lms
 from jaxcv.samplers.timesteps import karras_sigmas
+from jaxcv.samplers.walk import entropy, gaussian_entropy, random_walk, walk_entropy
 
 __all__ = [
     "DynamicThreshold",
@@ -29,17 +31,24 @@ __all__ = [
     "ddim_inversion",
     "ddpm",
     "dpm_solver",
+    "entropy",
     "euler",
     "euler_ancestral",
+    "gaussian_entropy",
     "guided",
+    "heat",
+    "heat_steps",
     "heun",
+    "invert_heat_steps",
     "karras_sigmas",
     "lms",
     "noise_schedule",
     "pndm",
     "posterior",
     "q_sample",
+    "random_walk",
     "sample",
     "sample_trajectory",
     "velocity",
+    "walk_entropy",
 ]

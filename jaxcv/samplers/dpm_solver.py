@@ -55,7 +55,7 @@ def dpm_solver(
 
     Source: Lu et al., "DPM-Solver", 2022, and "DPM-Solver++", 2022, algorithm 2; names and defaults
         of diffusers' DPMSolverMultistepScheduler. Order 3 of "sde-dpmsolver++" is the integral of a
-        parabola; diffusers' has another sign, and a last term that a small step does not make small.
+        parabola; diffusers' differs in a sign, and its last term does not vanish with the step.
     """
     if order not in (1, 2, 3):
         raise ValueError(f"order must be 1, 2 or 3, got {order!r}.")
@@ -90,8 +90,8 @@ def dpm_solver(
         half_log_snr = -np.log(sigmas)  # lambda of the papers, inf at the end
     step = _own_part(algorithm, signal, sigma, np.diff(half_log_snr))
     for n in range(count):
-        # The latest prediction first; PAST is a ring of two.
-        said = [integrated[n], PAST[(n - 1) % 2], PAST[n % 2]][: orders[n]]
+        said = [PAST[(n - back) % order] for back in range(orders[n])]  # the latest first
+        said = said if order > 1 else [integrated[n]]
         span = half_log_snr[max(n - orders[n] + 1, 0) : n + 2]
         step[n] += _integral(algorithm, solver, said, span, signal[n + 1], sigma[n + 1])
     return Sampler(
@@ -100,7 +100,7 @@ def dpm_solver(
         clean=clean,
         step=step,
         record=integrated if order > 1 else None,
-        slot=np.arange(count) % 2,
+        slot=np.arange(count) % order,
         clip=clip,
         start=start,
     )

@@ -49,10 +49,10 @@ def pndm(
     calls = begin(timesteps, strides)
     done = 1 if skip_prk_steps else 3
     for k in range(done, len(timesteps)):
-        said = [OUTPUT, *(PAST[(k - j) % 3] for j in (1, 2, 3))][: k + 1]
-        mixture = np.sum([w * form for w, form in zip(_ADAMS_BASHFORTH[len(said)], said)], axis=0)
+        weights = _ADAMS_BASHFORTH[min(k, 3)]
+        mixture = sum(weight * PAST[(k - back) % 4] for back, weight in enumerate(weights))
         t = timesteps[k]
-        calls.append(_Call(t, leaves=t, reaches=t - strides[k], mixture=mixture, slot=k % 3))
+        calls.append(_Call(t, leaves=t, reaches=t - strides[k], slot=k % 4, mixture=mixture))
 
     a = np.append(schedule.alphas_cumprod, 1.0 if set_alpha_to_one else schedule.alphas_cumprod[0])
     if a[timesteps[0]] == 0:
@@ -71,7 +71,7 @@ def pndm(
         levels=np.sqrt([reached, 1 - reached]).T,
         clean=clean_form(prediction, np.sqrt(a_of(told)), np.sqrt(1 - a_of(told))),
         step=np.array(step),
-        record=np.tile(OUTPUT, (len(calls), 1)),
+        record=np.array([call.record for call in calls]),
         slot=np.array([call.slot for call in calls]),
         start=start,
     )
@@ -83,43 +83,45 @@ class _Call(NamedTuple):
     timestep: int  # that the model is told
     leaves: int  # the timestep whose level the step starts from; below 0: the last level
     reaches: int  # likewise
+    slot: int  # of PAST, for what is remembered
     mixture: np.ndarray  # the form of the prediction that it goes by
-    slot: int  # of PAST, for the model's output
-    undo: int | None = None  # start where the call before did: its output is in this slot
+    record: np.ndarray = OUTPUT  # what is remembered
+    undo: int | None = None  # start where the call before did, which went by this slot
 
 
 # Weights of the predictions, the latest first.
-_ADAMS_BASHFORTH = {
-    1: [1],
-    2: [3 / 2, -1 / 2],
-    3: [23 / 12, -16 / 12, 5 / 12],
-    4: [55 / 24, -59 / 24, 37 / 24, -9 / 24],
-}
+_ADAMS_BASHFORTH = [
+    [1],
+    [3 / 2, -1 / 2],
+    [23 / 12, -16 / 12, 5 / 12],
+    [55 / 24, -59 / 24, 37 / 24, -9 / 24],
+]
 
 
 def _plms_start(timesteps, strides):
     """One step, which is then taken again by the mean of the predictions at both its ends."""
     t, after = timesteps[0], timesteps[0] - strides[0]
-    calls = [_Call(t, leaves=t, reaches=after, mixture=OUTPUT, slot=0)]
+    calls = [_Call(t, leaves=t, reaches=after, slot=0, mixture=PAST[0])]
     if len(timesteps) > 1:
-        t, after = timesteps[1], timesteps[1] + strides[0]
-        mean = (OUTPUT + PAST[0]) / 2
-        calls.append(_Call(t, leaves=after, reaches=t, mixture=mean, slot=1, undo=0))
+        t, mean = timesteps[1], (PAST[0] + OUTPUT) / 2
+        before = t + strides[0]
+        again = _Call(t, leaves=before, reaches=t, slot=1, record=mean, mixture=PAST[1], undo=0)
+        calls.append(again)
     return calls
 
 
 def _runge_kutta_start(timesteps, strides):
-    """Three steps of four calls. The first prediction of each goes to slots 0, 1, 2 and stays."""
+    """Three steps of four calls. The first prediction of each stays, in slots 0, 1 and 2."""
     calls = []
     for k in range(3):
         t, after, half = timesteps[k], timesteps[k + 1], strides[k] // 2
         middle = after + half
         mean = (PAST[k] + 2 * PAST[3] + 2 * PAST[4] + OUTPUT) / 6
         calls += [
-            _Call(t, leaves=t, reaches=t - half, mixture=OUTPUT, slot=k),
-            _Call(middle, leaves=t, reaches=middle, mixture=OUTPUT, slot=3, undo=k),
-            _Call(middle, leaves=t, reaches=after, mixture=OUTPUT, slot=4, undo=3),
-            _Call(after, leaves=t, reaches=after, mixture=mean, slot=3, undo=4),
+            _Call(t, leaves=t, reaches=t - half, slot=k, mixture=PAST[k]),
+            _Call(middle, leaves=t, reaches=middle, slot=3, mixture=PAST[3], undo=k),
+            _Call(middle, leaves=t, reaches=after, slot=4, mixture=PAST[4], undo=3),
+            _Call(after, leaves=t, reaches=after, slot=3, record=mean, mixture=PAST[3], undo=4),
         ]
     return calls
 

@@ -62,6 +62,7 @@ def _run(model, x, sampler, key, noise, known, mask, *, trajectory):
     inpaint = _inpainting(x, known, mask)
     forms = {"clean": sampler.clean, "step": sampler.step, "record": sampler.record}
     forms = {name: form for name, form in forms.items() if form is not None}
+    remembers = sampler.record is not None
     live = {name: np.flatnonzero(np.any(form, axis=0)) for name, form in forms.items()}
 
     def combined(name, row, parts):
@@ -75,10 +76,11 @@ def _run(model, x, sampler, key, noise, known, mask, *, trajectory):
         z = draw(row)
         parts = [x, output, z if deviation is None else deviation * z, None, *past]
         parts[3] = x0 = _clipped(combined("clean", row, parts), sampler.clip)
-        after = inpaint(combined("step", row, parts), z, row)
-        if past:
+        if remembers:
             record = combined("record", row, parts)
-            past = [jnp.where(row["slot"] == k, record, slot) for k, slot in enumerate(past)]
+            past = jax.lax.dynamic_update_index_in_dim(past, record, row["slot"], 0)
+            parts[4:] = past
+        after = inpaint(combined("step", row, parts), z, row)
         return (after, past), (after.astype(shown), x0.astype(shown)) if trajectory else None
 
     numbers = {
@@ -90,12 +92,11 @@ def _run(model, x, sampler, key, noise, known, mask, *, trajectory):
     }
     rows = {name: jnp.asarray(a, x.dtype) for name, a in numbers.items() if a is not None}
     rows["number"] = jnp.arange(len(sampler))
-    slots = 0
-    if sampler.record is not None:
+    past = ()
+    if remembers:
         rows["slot"] = jnp.asarray(sampler.slot)
-        slots = 1 + int(sampler.slot.max())
-    carry = (x, [jnp.zeros_like(x)] * slots)
-    (last, _), states = jax.lax.scan(body, carry, rows)
+        past = jnp.zeros((1 + sampler.slot.max(), *x.shape), x.dtype)
+    (last, _), states = jax.lax.scan(body, (x, past), rows)
     return last.astype(shown), states
 
 
@@ -155,9 +156,7 @@ def _split(output, x, sampler, row):
     shape = (*x.shape[:-1], x.shape[-1] * (1 + learned))
     if jnp.shape(output) != shape:
         twice = ", twice the channels of x for a learned variance" if learned else " like x"
-        raise ValueError(
-            f"model must return {list(shape)}{twice}, got {list(jnp.shape(output))}."
-        )
+        raise ValueError(f"model must return {list(shape)}{twice}, got {list(jnp.shape(output))}.")
     output = output.astype(x.dtype)
     if not learned:
         return output, None

@@ -119,9 +119,9 @@ def heun(
         initial,
         start,
         clean=clean,
-        # The first call records where half of its slope leads, and the second adds its half.
-        step=np.where(second[:, None], PAST[0] + halfway, X + 2 * halfway),
-        record=X + halfway,
+        # The first call remembers how far half of its slope leads, the second adds its own half.
+        record=np.where(second[:, None], PAST[0], X) + halfway,
+        step=np.where(second[:, None], PAST[0], 2 * PAST[0] - X),
         slot=np.zeros(len(at), int),
     )
 
@@ -151,12 +151,11 @@ def lms(
         raise ValueError(f"order must be 1 to 4, got {order}.")
     timesteps, sigmas, initial = _levels(schedule, steps, spacing, offset, start, karras, "zero")
     clean, slope = _predicted(prediction, X, sigmas[:-1], sigmas[:-1])
-    ring = order - 1
     step = np.tile(X, (len(timesteps), 1))
     for n in range(len(timesteps)):
-        slopes = [slope[n], *(PAST[(n - j) % ring] for j in range(1, min(order, n + 1)))]
-        weights = _adams_bashforth(sigmas[n - len(slopes) + 1 : n + 1], sigmas[n + 1])
-        step[n] += sum(weight * form for weight, form in zip(weights[::-1], slopes))
+        known = np.arange(max(n - order + 1, 0), n + 1)
+        weights = _adams_bashforth(sigmas[known], sigmas[n + 1])
+        step[n] += sum(weight * PAST[k % order] for k, weight in zip(known, weights))
     return _sampler(
         timesteps,
         sigmas,
@@ -164,8 +163,8 @@ def lms(
         start,
         clean=clean,
         step=step,
-        record=slope if ring else None,
-        slot=np.arange(len(timesteps)) % max(ring, 1),
+        record=slope,
+        slot=np.arange(len(timesteps)) % order,
     )
 
 

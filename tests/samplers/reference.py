@@ -1,5 +1,8 @@
-"""The reference trajectories: which of our samplers each stands for, and what it is run with."""
+"""The reference trajectories: which of our samplers each stands for, and all runs of a file."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,29 +10,18 @@ import pytest
 from jaxcv import samplers
 from tests import golden
 
-FILES = (
-    "ddpm",
-    "ddim",
-    "ddim_inverse",
-    "dpmsolver",
-    "pndm",
-    "euler",
-    "euler_ancestral",
-    "heun",
-    "lms",
-)
 MAKERS = {
-    "DDPMScheduler": samplers.ddpm,
-    "DDIMScheduler": samplers.ddim,
-    "DDIMInverseScheduler": samplers.ddim_inversion,
-    "DPMSolverMultistepScheduler": samplers.dpm_solver,
-    "PNDMScheduler": samplers.pndm,
-    "EulerDiscreteScheduler": samplers.euler,
-    "EulerAncestralDiscreteScheduler": samplers.euler_ancestral,
-    "HeunDiscreteScheduler": samplers.heun,
-    "LMSDiscreteScheduler": samplers.lms,
+    "ddpm": samplers.ddpm,
+    "ddim": samplers.ddim,
+    "ddim_inverse": samplers.ddim_inversion,
+    "dpmsolver": samplers.dpm_solver,
+    "pndm": samplers.pndm,
+    "euler": samplers.euler,
+    "euler_ancestral": samplers.euler_ancestral,
+    "heun": samplers.heun,
+    "lms": samplers.lms,
 }
-NAMES = {  # diffusers' options and ours, where they go by other names
+NAMES = {  # diffusers' options, where ours go by other names
     "prediction_type": "prediction",
     "timestep_spacing": "spacing",
     "steps_offset": "offset",
@@ -42,33 +34,38 @@ NAMES = {  # diffusers' options and ours, where they go by other names
     "lambda_min_clipped": "lambda_min",
     "use_clipped_model_output": "clipped_epsilon",
 }
-# exp(0.5 log variance) is the variance's root.
+# exp(0.5 log variance), which that one takes, is the root of the variance.
 VALUES = {"fixed_small_log": "fixed_small"}
 
 
 def cases():
-    """Every case of every file, for parametrize: 137. Without the folder: one that skips."""
+    """Every case of every file, for parametrize: 137. Without the folder: one that skips.
+
+    A case's function is the name of its file.
+    """
     if not (golden.FOLDER / "schedulers").exists():
         return golden.cases("schedulers/absent.npz")
-    return [case for file in FILES for case in _cases_of(file)]
+    return [
+        pytest.param(case, id=f"{file}-{case.name}") for file in MAKERS for case in cases_of(file)
+    ]
 
 
-def _cases_of(file):
+@functools.cache
+def cases_of(file):
+    """The cases of a file."""
     meta, arrays = golden.load(f"schedulers/{file}.npz")
+    found = []
     for case in meta["cases"]:
-        name = case["name"]
-        outputs = {
-            key.removeprefix(f"{name}/out/"): array
-            for key, array in arrays.items()
-            if key.startswith(f"{name}/out/")
-        }
-        inputs = {"x": arrays[f"{name}/in/x"]}
-        found = golden.Case(name, case["scheduler"], {}, inputs, outputs, {}, case)
-        yield pytest.param(found, id=f"{file}-{name}")
+        inputs, outputs = (
+            {key.removeprefix(part): a for key, a in arrays.items() if key.startswith(part)}
+            for part in (f"{case['name']}/in/", f"{case['name']}/out/")
+        )
+        found.append(golden.Case(case["name"], file, {}, inputs, outputs, {}, case))
+    return found
 
 
 def schedule_of(config):
-    """The Schedule of a case's configuration, and the rest of the configuration."""
+    """The Schedule of a case's configuration, and what is left of the configuration."""
     rest = dict(config)
     betas = {name: rest.pop(name) for name in ("beta_start", "beta_end") if name in rest}
     zero = rest.pop("rescale_betas_zero_snr", False)
@@ -78,8 +75,7 @@ def schedule_of(config):
 
 def sampler_of(case):
     """The Sampler of a case."""
-    meta = case.meta
-    schedule, rest = schedule_of(meta["config"] | meta["step_arguments"])
+    schedule, rest = schedule_of(case.meta["config"] | case.meta["step_arguments"])
     options = {}
     if rest.pop("thresholding", False):
         options["clip"] = samplers.DynamicThreshold(
@@ -90,27 +86,37 @@ def sampler_of(case):
     elif "clip_sample_range" in rest:
         options["clip"] = rest.pop("clip_sample_range")
     options |= {NAMES.get(name, name): VALUES.get(v, v) for name, v in rest.items()}
-    start = meta["begin_index"] or 0
-    return MAKERS[case.function](schedule, steps=meta["steps"], start=start, **options)
+    start = case.meta["begin_index"] or 0
+    return MAKERS[case.function](schedule, steps=case.meta["steps"], start=start, **options)
 
 
-def run(case, sampler, dtype):
-    """The trajectory of our sampler from the case's start: channels last."""
+@functools.cache
+def runs(file, dtype):
+    """The kept states of all cases of a file, {name: trajectory}, as the reference lays them out.
+
+    One program for all: compiling each alone takes three times as long.
+    """
+    cases = cases_of(file)
+    with jax.enable_x64(dtype == "float64"):
+        ran = jax.jit(lambda: {case.name: _run(case, sampler_of(case), dtype) for case in cases})()
+        return jax.tree.map(lambda states: np.moveaxis(np.asarray(states), -1, 2), ran)
+
+
+def _run(case, sampler, dtype):
     recipe = golden.recipe()
 
     def draw(name):
-        return recipe.array(name, case.inputs["x"].shape, -(3**0.5), 3**0.5)
+        return recipe.array(name, case.inputs["x"].shape, -(3**0.5), 3**0.5).astype(dtype)
 
     x = case.inputs["x"].astype(dtype)
     if sampler.start:
-        x = samplers.add_noise(x, draw("scheduler.start.0").astype(dtype), sampler)
+        x = samplers.add_noise(x, draw("scheduler.start.0"), sampler)
     else:
         x = x * sampler.init_noise_sigma
     noise = None
     if case.meta["draws"]:
         noise = np.stack([draw(f"scheduler.noise.{k}") for k in range(len(sampler))])
-        noise = np.moveaxis(noise, 2, -1).astype(dtype)
-    x = jnp.moveaxis(jnp.asarray(x, dtype), 1, -1)
+        noise = np.moveaxis(noise, 2, -1)
     learned = sampler.log_variance is not None
 
     def model(x, t):
@@ -120,4 +126,7 @@ def run(case, sampler, dtype):
             return jnp.concatenate([prediction, jnp.sin(2 * x + t / 250)], -1)
         return prediction
 
-    return samplers.sample_trajectory(model, x, sampler, noise=noise)
+    x = jnp.moveaxis(jnp.asarray(x), 1, -1)
+    states = samplers.sample_trajectory(model, x, sampler, noise=noise)
+    kept = np.array(case.meta["kept"])
+    return {"x": states["x"][kept], "x0": states["x0"][kept[1:] - 1]}
