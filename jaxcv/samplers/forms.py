@@ -12,15 +12,16 @@ the noise schedule, and running it is one scan over their rows. A linear form is
 [..., WIDTH] over the parts of v. X, OUTPUT, NOISE, CLEAN and PAST[k] are the parts themselves, and
 forms add up and scale as the formulas of the papers do.
 
-What is remembered is written before the step is taken, which then reads it from there: so nothing
-is copied in the scan (read in the other order, each step of four slots took 65 us, not 24).
+What is remembered is written first, for the step to read it there, and written from what is not
+remembered: so XLA works in place. In the other order a step copies all slots, and takes thrice the
+time.
 """
 
 import numpy as np
 
 from jaxcv.samplers import predictions
 
-SLOTS = 5  # what the hungriest sampler remembers: PNDM with its Runge-Kutta start
+SLOTS = 6  # what the hungriest sampler remembers: PNDM with its Runge-Kutta start
 WIDTH = 4 + SLOTS
 X, OUTPUT, NOISE, CLEAN, *PAST = np.eye(WIDTH)
 

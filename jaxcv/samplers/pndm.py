@@ -71,7 +71,7 @@ def pndm(
         levels=np.sqrt([reached, 1 - reached]).T,
         clean=clean_form(prediction, np.sqrt(a_of(told)), np.sqrt(1 - a_of(told))),
         step=np.array(step),
-        record=np.array([call.record for call in calls]),
+        record=np.tile(OUTPUT, (len(calls), 1)),
         slot=np.array([call.slot for call in calls]),
         start=start,
     )
@@ -83,9 +83,8 @@ class _Call(NamedTuple):
     timestep: int  # that the model is told
     leaves: int  # the timestep whose level the step starts from; below 0: the last level
     reaches: int  # likewise
-    slot: int  # of PAST, for what is remembered
+    slot: int  # of PAST, for the prediction
     mixture: np.ndarray  # the form of the prediction that it goes by
-    record: np.ndarray = OUTPUT  # what is remembered
     undo: int | None = None  # start where the call before did, which went by this slot
 
 
@@ -104,9 +103,7 @@ def _plms_start(timesteps, strides):
     calls = [_Call(t, leaves=t, reaches=after, slot=0, mixture=PAST[0])]
     if len(timesteps) > 1:
         t, mean = timesteps[1], (PAST[0] + OUTPUT) / 2
-        before = t + strides[0]
-        again = _Call(t, leaves=before, reaches=t, slot=1, record=mean, mixture=PAST[1], undo=0)
-        calls.append(again)
+        calls.append(_Call(t, leaves=t + strides[0], reaches=t, slot=1, mixture=mean, undo=0))
     return calls
 
 
@@ -121,7 +118,7 @@ def _runge_kutta_start(timesteps, strides):
             _Call(t, leaves=t, reaches=t - half, slot=k, mixture=PAST[k]),
             _Call(middle, leaves=t, reaches=middle, slot=3, mixture=PAST[3], undo=k),
             _Call(middle, leaves=t, reaches=after, slot=4, mixture=PAST[4], undo=3),
-            _Call(after, leaves=t, reaches=after, slot=3, record=mean, mixture=PAST[3], undo=4),
+            _Call(after, leaves=t, reaches=after, slot=5, mixture=mean, undo=4),
         ]
     return calls
 

@@ -58,8 +58,9 @@ def _run(model, x, sampler, key, noise, known, mask, *, trajectory):
     x = _checked_start(x, sampler)
     shown = x.dtype  # what the model and the caller see
     x = x.astype(jnp.promote_types(shown, jnp.float32))
-    draw = _noise_source(x, sampler, key, noise, needed=sampler.draws or known is not None)
     inpaint = _inpainting(x, known, mask)
+    needed = sampler.draws or known is not None
+    draw, drawn = _noise_source(x, sampler, key, noise, needed=needed)
     forms = {"clean": sampler.clean, "step": sampler.step, "record": sampler.record}
     forms = {name: form for name, form in forms.items() if form is not None}
     remembers = sampler.record is not None
@@ -91,7 +92,7 @@ def _run(model, x, sampler, key, noise, known, mask, *, trajectory):
         **{name: form[:, live[name]] for name, form in forms.items()},
     }
     rows = {name: jnp.asarray(a, x.dtype) for name, a in numbers.items() if a is not None}
-    rows["number"] = jnp.arange(len(sampler))
+    rows |= drawn
     past = ()
     if remembers:
         rows["slot"] = jnp.asarray(sampler.slot)
@@ -101,11 +102,11 @@ def _run(model, x, sampler, key, noise, known, mask, *, trajectory):
 
 
 def _noise_source(x, sampler, key, noise, *, needed):
-    """row -> noise of the call, like x; None where the sampler needs none."""
+    """A function row -> noise of the call, and what it wants of the rows, {name: [N, ...]}."""
     if key is not None and noise is not None:
         raise ValueError("key and noise are two sources of the same noise: give one.")
     if not needed:
-        return lambda row: None
+        return lambda row: None, {}
     if noise is not None:
         shape = (len(sampler), *x.shape)
         if jnp.shape(noise) != shape:
@@ -113,12 +114,11 @@ def _noise_source(x, sampler, key, noise, *, needed):
                 f"noise must be {list(shape)}, one draw for each call of the model, got"
                 f" {list(jnp.shape(noise))}."
             )
-        noise = jnp.asarray(noise, x.dtype)
-        return lambda row: noise[row["number"]]
+        return lambda row: row["noise"], {"noise": jnp.asarray(noise, x.dtype)}
     if key is None:
-        raise ValueError("key or noise is needed: this run draws noise, got neither.")
+        raise ValueError("key or noise must be given: this run draws noise.")
     draw = noises.of_key(key, x.shape, x.dtype)
-    return lambda row: draw(row["number"] + sampler.start)
+    return lambda row: draw(row["number"]), {"number": sampler.start + jnp.arange(len(sampler))}
 
 
 def _inpainting(x, known, mask):

@@ -120,9 +120,9 @@ def heun(
         start,
         clean=clean,
         # The first call remembers how far half of its slope leads, the second adds its own half.
-        record=np.where(second[:, None], PAST[0], X) + halfway,
-        step=np.where(second[:, None], PAST[0], 2 * PAST[0] - X),
-        slot=np.zeros(len(at), int),
+        record=X + halfway,
+        slot=second.astype(int),
+        step=np.where(second[:, None], PAST[0] + halfway, X + 2 * halfway),
     )
 
 

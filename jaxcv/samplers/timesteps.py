@@ -25,7 +25,7 @@ def visited(schedule, steps, *, spacing, offset, whole=True):
     """
     check_steps(schedule, steps)
     if not isinstance(steps, numbers.Integral):
-        return _given(schedule, steps)
+        return _given(schedule, steps, whole)
     spaced = choose(_SPACINGS, spacing, argument="spacing")(len(schedule), steps, whole)
     return _moved(schedule, spaced, spacing, offset)
 
@@ -38,7 +38,7 @@ def visited_by_dpm_solver(schedule, steps, *, spacing, offset, lambda_min):
     """
     check_steps(schedule, steps)
     if not isinstance(steps, numbers.Integral):
-        return _given(schedule, steps)
+        return _given(schedule, steps, whole=True)
     count = int(np.sum(-np.log(sigma_table(schedule)) >= lambda_min))
     if count == 0:
         raise ValueError(f"lambda_min must leave timesteps, got {lambda_min}.")
@@ -140,7 +140,7 @@ def _trailing(count, steps, whole):
 _SPACINGS = {"leading": _leading, "linspace": _linspace, "trailing": _trailing}
 
 
-def _given(schedule, steps):
+def _given(schedule, steps, whole):
     timesteps = np.asarray(steps, np.float64)
     if (
         timesteps.ndim != 1
@@ -151,6 +151,8 @@ def _given(schedule, steps):
             f"steps must be a number or timesteps that fall within {len(schedule) - 1}..0,"
             f" got {steps}."
         )
+    if whole and np.any(timesteps != timesteps.round()):
+        raise ValueError(f"timesteps must be whole for this sampler, got {steps}.")
     return timesteps
 
 
