@@ -71,19 +71,14 @@ def dpm_solver(
     timesteps, sigmas = starting_at(start, timesteps), sigmas[start:]
     count = len(timesteps)
 
-    orders = np.minimum(np.arange(count) + 1, order)
     few = lower_order_final and total < 15
-    if few:
-        orders[-2:] = np.minimum(orders[-2:], 2)
-    if few or euler_at_final or final_sigma == "zero":
-        orders[-1] = 1
+    first = few or euler_at_final or final_sigma == "zero"
+    orders = _orders(count, order, at_end=(2 if few else 3, 1 if first else 2 if few else 3))
 
     signal, sigma = 1 / np.sqrt(1 + sigmas**2), sigmas / np.sqrt(1 + sigmas**2)
     clean = clean_form(prediction, signal[:-1], sigma[:-1])
     if algorithm == "dpmsolver":
-        integrated = epsilon_form(prediction, signal[:-1], sigma[:-1])
-        if clip is not None:
-            integrated = times(1 / sigma[:-1], X) - times(signal[:-1] / sigma[:-1], CLEAN)
+        integrated = _epsilon(prediction, signal[:-1], sigma[:-1], clip)
     else:
         integrated = clean if clip is None else np.tile(CLEAN, (count, 1))
     with np.errstate(divide="ignore"):
@@ -118,6 +113,21 @@ def _levels(schedule, timesteps, steps, karras, final_sigma):
     timesteps = timesteps_of(sigmas, schedule)
     timesteps = np.floor(timesteps) if schedule.name == "cosine" else np.round(timesteps)
     return timesteps, np.append(sigmas, last)
+
+
+def _orders(count, order, *, at_end):
+    """The order of each step: [count] int, rising at first, the last two at most `at_end`."""
+    orders = np.minimum(np.arange(count) + 1, order)
+    last = orders[-2:]
+    last[:] = np.minimum(last, at_end[-len(last) :])
+    return orders
+
+
+def _epsilon(prediction, signal, sigma, clip):
+    """The forms of epsilon: [N, WIDTH], that of the clipped x0 where it is clipped."""
+    if clip is None:
+        return epsilon_form(prediction, signal, sigma)
+    return times(1 / sigma, X) - times(signal / sigma, CLEAN)
 
 
 def _own_part(algorithm, signal, sigma, h):

@@ -45,15 +45,7 @@ def pndm(
             f"steps must be 4 or more for the Runge-Kutta start, got {len(timesteps)}."
             " Use skip_prk_steps=True."
         )
-    begin = _plms_start if skip_prk_steps else _runge_kutta_start
-    calls = begin(timesteps, strides)
-    done = 1 if skip_prk_steps else 3
-    for k in range(done, len(timesteps)):
-        weights = _ADAMS_BASHFORTH[min(k, 3)]
-        mixture = sum(weight * PAST[(k - back) % 4] for back, weight in enumerate(weights))
-        t = timesteps[k]
-        calls.append(_Call(t, leaves=t, reaches=t - strides[k], slot=k % 4, mixture=mixture))
-
+    calls = _calls(timesteps, strides, skip_prk_steps)
     a = np.append(schedule.alphas_cumprod, 1.0 if set_alpha_to_one else schedule.alphas_cumprod[0])
     if a[timesteps[0]] == 0:
         raise ValueError("schedule must leave some signal for pndm: no zero_terminal_snr.")
@@ -95,6 +87,18 @@ _ADAMS_BASHFORTH = [
     [23 / 12, -16 / 12, 5 / 12],
     [55 / 24, -59 / 24, 37 / 24, -9 / 24],
 ]
+
+
+def _calls(timesteps, strides, skip_prk_steps):
+    """All calls of a run. Prediction k that the multistep formula goes by is in slot k % 4."""
+    begin, done = (_plms_start, 1) if skip_prk_steps else (_runge_kutta_start, 3)
+    calls = begin(timesteps, strides)
+    for k in range(done, len(timesteps)):
+        weights = _ADAMS_BASHFORTH[min(k, 3)]
+        mixture = sum(weight * PAST[(k - back) % 4] for back, weight in enumerate(weights))
+        t = timesteps[k]
+        calls.append(_Call(t, leaves=t, reaches=t - strides[k], slot=k % 4, mixture=mixture))
+    return calls
 
 
 def _plms_start(timesteps, strides):
