@@ -5,11 +5,13 @@ Activations are jax's own (`jax.nn`), `gelu` with `approximate=False`.
 
 from jaxcv.layers.activation import PReLU
 from jaxcv.layers.conv import Conv, ConvTranspose
+from jaxcv.layers.crf import CRFasRNN
 from jaxcv.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from jaxcv.layers.randomness import Dropout, DropPath, example_keys
 
 __all__ = [
     "BatchNorm",
+    "CRFasRNN",
     "Conv",
     "ConvTranspose",
     "DropPath",

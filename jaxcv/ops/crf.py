@@ -41,9 +41,8 @@ class Gaussian:
 
     sigma: Any = dataclasses.field(metadata=_STATIC)  # in pixels, or a pair for x and y
     compatibility: Any = 1.0  # as of `Pairwise`
-    normalization: str = dataclasses.field(
-        default="symmetric", metadata=_STATIC
-    )  # as of `exact_kernel`
+    # As of `exact_kernel`.
+    normalization: str = dataclasses.field(default="symmetric", metadata=_STATIC)
 
 
 @jax.tree_util.register_dataclass
@@ -52,9 +51,7 @@ class Bilateral:
     """A term over positions and colours: near pixels of like colour have the same label."""
 
     sigma: Any = dataclasses.field(metadata=_STATIC)  # in pixels, or a pair for x and y
-    sigma_color: Any = dataclasses.field(
-        metadata=_STATIC
-    )  # in the image's unit, or of each channel
+    sigma_color: Any = dataclasses.field(metadata=_STATIC)  # in the image's unit, or one a channel
     compatibility: Any = 1.0
     normalization: str = dataclasses.field(default="symmetric", metadata=_STATIC)
 
@@ -139,7 +136,7 @@ def mean_field(unary, terms, *, iterations=10):
     """
     _check_iterations(iterations)
     flat, kernels, mixings = _prepared(unary, terms)
-    marginals = _run(flat, kernels, mixings, iterations)
+    marginals = _softmax(field_logits(flat, kernels, mixings, iterations=iterations))
     return marginals.reshape(unary.shape).astype(unary.dtype)
 
 
@@ -154,7 +151,7 @@ def mean_field_history(unary, terms, *, iterations=10):
     flat, kernels, mixings = _prepared(unary, terms)
 
     def step(marginals, _):
-        following = _step(flat, kernels, mixings, marginals)
+        following = _softmax(_logits(flat, kernels, mixings, marginals))
         return following, following
 
     first = _softmax(-flat)
@@ -257,22 +254,24 @@ def _check_iterations(iterations):
         raise ValueError(f"iterations must be an int, 0 or more, got {iterations!r}.")
 
 
-def _run(unary, kernels, mixings, iterations):
+def field_logits(unary, kernels, mixings, *, iterations):
+    """Logits of the marginals, [N, L], from energies [N, L] and mixings M_k of any kind.
+
+    A mixing is [] for a multiple of the identity, [L] for a diagonal or [L, L], not symmetrised.
+    """
     labels = unary.shape[1]
     # Whole vectors of labels are faster. The energy of a label that is not is out of reach.
     more = -labels % 8 if labels > 4 else 0
     unary = jnp.pad(unary, ((0, 0), (0, more)), constant_values=1e30)
-    mixings = tuple(jnp.pad(mixing, ((0, more),) * mixing.ndim) for mixing in mixings)
+    mixings = tuple(jnp.pad(mixing, (0, more)) if mixing.ndim else mixing for mixing in mixings)
 
     def step(marginals, _):
-        return _step(unary, kernels, mixings, marginals), None
+        return _softmax(_logits(unary, kernels, mixings, marginals)), None
 
-    marginals, _ = jax.lax.scan(step, _softmax(-unary), length=iterations)
-    return marginals[:, :labels]
-
-
-def _step(unary, kernels, mixings, marginals):
-    return _softmax(_logits(unary, kernels, mixings, marginals))
+    if iterations == 0:
+        return -unary[:, :labels]
+    marginals, _ = jax.lax.scan(step, _softmax(-unary), length=iterations - 1)
+    return _logits(unary, kernels, mixings, marginals)[:, :labels]
 
 
 def _logits(unary, kernels, mixings, marginals):
