@@ -204,7 +204,7 @@ def _hash_table(keys):
         slot: [C] int32, where each corner's key is.
     """
     count = len(keys)
-    size = 1 << max(count - 1, 1).bit_length()  # there is a free slot for every key
+    size = 1 << count.bit_length()  # above `count`: a search always ends at a free slot
     corner = jnp.arange(count, dtype=jnp.int32)
 
     def probe(state):
@@ -226,22 +226,13 @@ def _look_up(queries, keys, table):
     def probe(state):
         slot, _, _ = state
         owner = table[slot]
-        free = owner == count
-        found = ~free & (keys.at[owner].get(mode="clip") == queries).all(axis=-1)
-        return (slot + 1) % size, jnp.where(found, owner, count), found | free
-
-    def advance(state):
-        slot, owner, done = state
-        following, found, ended = probe(state)
-        return (
-            jnp.where(done, slot, following),
-            jnp.where(done, owner, found),
-            done | ended,
-        )
+        found = (owner < count) & (keys.at[owner].get(mode="clip") == queries).all(axis=-1)
+        done = found | (owner == count)  # at a free slot: there is none
+        return jnp.where(done, slot, (slot + 1) % size), jnp.where(found, owner, count), done
 
     slot = _hash(queries, size)
     start = (slot, jnp.full_like(slot, count), jnp.zeros(slot.shape, bool))
-    return jax.lax.while_loop(lambda state: ~state[-1].all(), advance, start)[1]
+    return jax.lax.while_loop(lambda state: ~state[-1].all(), probe, start)[1]
 
 
 def _hash(keys, size):
@@ -273,7 +264,7 @@ def _neighbours(numbered, corner_points, max_points):
     # One step along axis j: all coordinates + 1 but the j-th, - D. The last one is not kept.
     step = np.ones((dimensions + 1, 1, dimensions), np.int32)
     step[np.arange(dimensions), 0, np.arange(dimensions)] = -dimensions
-    queries = keys + np.stack([step, -step], axis=1)  # [D + 1, 2, M, D]
+    queries = keys[None, None] + np.stack([step, -step], axis=1)  # [D + 1, 2, M, D]
     found = _look_up(queries, numbered.keys, numbered.table)
     exists = (found < count) & (owners < count)
     points = jnp.where(exists, corner_points.at[found].get(mode="clip"), max_points)
