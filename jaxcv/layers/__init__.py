@@ -6,6 +6,7 @@ Activations are jax's own (`jax.nn`), `gelu` with `approximate=False`.
 from jaxcv.layers.activation import PReLU
 from jaxcv.layers.attention import dot_product_attention
 from jaxcv.layers.conv import Conv, ConvTranspose
+from jaxcv.layers.crf import CRFasRNN
 from jaxcv.layers.mobile import (
     ConvNorm,
     InvertedResidual,
@@ -17,6 +18,7 @@ from jaxcv.layers.randomness import Dropout, DropPath, example_keys
 
 __all__ = [
     "BatchNorm",
+    "CRFasRNN",
     "Conv",
     "ConvNorm",
     "ConvTranspose",

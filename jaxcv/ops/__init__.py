@@ -29,8 +29,28 @@ from jaxcv.ops.boxes import (
     remove_small_boxes,
 )
 from jaxcv.ops.conv import conv, conv_transpose
+from jaxcv.ops.crf import (
+    Bilateral,
+    Gaussian,
+    Pairwise,
+    build_terms,
+    dense_crf,
+    map_labels,
+    mean_field,
+    mean_field_divergence,
+    mean_field_history,
+)
 from jaxcv.ops.deform import deform_conv2d
 from jaxcv.ops.distance import distance_transform
+from jaxcv.ops.gaussian_filter import (
+    ExactKernel,
+    LatticeKernel,
+    bilateral_features,
+    exact_kernel,
+    gaussian_filter,
+    lattice_kernel,
+    position_features,
+)
 from jaxcv.ops.masks import mask_iou, masks_to_boxes
 from jaxcv.ops.matching import match, sample_balanced, ssd_match
 from jaxcv.ops.normalize import local_response_norm, normalize
@@ -58,15 +78,22 @@ from jaxcv.ops.sampling import (
 from jaxcv.ops.suppression import batched_nms, merge_boxes, nms, soft_nms
 
 __all__ = [
+    "Bilateral",
+    "ExactKernel",
+    "Gaussian",
+    "LatticeKernel",
+    "Pairwise",
     "adaptive_avg_pool",
     "adaptive_max_pool",
     "affine_grid",
     "avg_pool",
     "batched_nms",
+    "bilateral_features",
     "bilinear_kernel",
     "box_area",
     "box_convert",
     "box_iou",
+    "build_terms",
     "cell_anchors",
     "clip_boxes",
     "complete_box_iou",
@@ -77,22 +104,30 @@ __all__ = [
     "default_boxes",
     "default_scales",
     "deform_conv2d",
+    "dense_crf",
     "displacement_field",
     "distance_box_iou",
     "distance_transform",
     "encode_boxes",
+    "exact_kernel",
+    "gaussian_filter",
     "generalized_box_iou",
     "grid_anchors",
     "grid_sample",
     "interpolate_displacement",
     "kmeans_priors",
+    "lattice_kernel",
     "local_response_norm",
+    "map_labels",
     "mask_iou",
     "masks_to_boxes",
     "match",
     "max_pool",
     "max_pool_with_argmax",
     "max_unpool",
+    "mean_field",
+    "mean_field_divergence",
+    "mean_field_history",
     "merge_boxes",
     "multiscale_roi_align",
     "nms",
@@ -102,6 +137,7 @@ __all__ = [
     "paired_distance_box_iou",
     "paired_generalized_box_iou",
     "paste_masks",
+    "position_features",
     "prior_boxes",
     "ps_roi_align",
     "ps_roi_pool",
