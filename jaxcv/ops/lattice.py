@@ -266,7 +266,7 @@ def _neighbours(numbered, corner_points, max_points):
     step[np.arange(dimensions), 0, np.arange(dimensions)] = -dimensions
     queries = keys[None, None] + np.stack([step, -step], axis=1)  # [D + 1, 2, M, D]
     found = _look_up(queries, numbered.keys, numbered.table)
-    exists = (found < count) & (owners < count)
+    exists = (found < count) & (owners < count)[None, None]
     points = jnp.where(exists, corner_points.at[found].get(mode="clip"), max_points)
     return jnp.pad(points, ((0, 0), (0, 0), (0, 1)), constant_values=max_points)
 

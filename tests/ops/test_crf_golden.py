@@ -11,7 +11,7 @@ from jaxcv import ops
 from tests import golden
 
 # Room for the lattice points of all cases of a file, so that they compile together.
-ROOM = {"synthetic": 3072, "generic": 2048, "photo": 4096}
+ROOM = {"synthetic": 3072, "generic": 2048, "photo": 7168}
 STEPS = 10
 
 
