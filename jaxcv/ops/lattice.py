@@ -289,7 +289,7 @@ def _rows(corner_points, max_points):
     point = jnp.arange(max_points + 1, dtype=jnp.int32)
     points = jnp.repeat(point, rows, total_repeat_length=size)
     nth_row = jnp.arange(size, dtype=jnp.int32) - first_row[points]
-    nth = nth_row[:, None] * ROW + jnp.arange(ROW, dtype=jnp.int32)
+    nth = nth_row[:, None] * ROW + jnp.arange(ROW, dtype=jnp.int32)[None]
     real = nth < held[points][:, None]
     return order[jnp.where(real, begin[points][:, None] + nth, 0)], points, real
 
