@@ -150,14 +150,7 @@ def mean_field_history(unary, terms, *, iterations=10):
     _check_iterations(iterations)
     flat, kernels, mixings = _prepared(unary, terms)
 
-    def step(marginals, _):
-        following = _softmax(_logits(flat, kernels, mixings, marginals))
-        return following, following
-
-    first = _softmax(-flat)
-    _, others = jax.lax.scan(step, first, length=iterations)
-    history = jnp.concatenate([first[None], others])
-    divergence = jax.lax.map(lambda q: _divergence(flat, kernels, mixings, q), history)
+    history, divergence = _history(flat, kernels, mixings, iterations=iterations)
     return history.reshape(-1, *unary.shape).astype(unary.dtype), divergence
 
 
@@ -254,6 +247,7 @@ def _check_iterations(iterations):
         raise ValueError(f"iterations must be an int, 0 or more, got {iterations!r}.")
 
 
+@functools.partial(jax.jit, static_argnames="iterations")
 def field_logits(unary, kernels, mixings, *, iterations):
     """Logits of the marginals, [N, L], from energies [N, L] and mixings M_k of any kind.
 
@@ -274,6 +268,18 @@ def field_logits(unary, kernels, mixings, *, iterations):
     return _logits(unary, kernels, mixings, marginals)[:, :labels]
 
 
+@functools.partial(jax.jit, static_argnames="iterations")
+def _history(unary, kernels, mixings, *, iterations):
+    def step(marginals, _):
+        following = _softmax(_logits(unary, kernels, mixings, marginals))
+        return following, following
+
+    first = _softmax(-unary)
+    _, others = jax.lax.scan(step, first, length=iterations)
+    history = jnp.concatenate([first[None], others])
+    return history, jax.lax.map(lambda q: _divergence(unary, kernels, mixings, q), history)
+
+
 def _logits(unary, kernels, mixings, marginals):
     """-U - sum over k of A_k Q M_k^T. Labels are mixed at lattice points, which are fewer."""
     collected = tuple(
@@ -289,9 +295,15 @@ def _mixed(mixing, values):
     return values * mixing if mixing.ndim == 0 else values * mixing[None]
 
 
+@jax.jit
 def _divergence(unary, kernels, mixings, marginals):
+    def of_blocks(marginals, energy):
+        each = jnp.sum(marginals * (jnp.log(jnp.maximum(marginals, 1e-20)) + energy), axis=1)
+        return jnp.pad(each, (0, -len(each) % 64)).reshape(-1, 64).sum(axis=1)
+
     energy = -_logits(unary, kernels, mixings, marginals)
-    return jnp.sum(marginals * (jnp.log(jnp.maximum(marginals, 1e-20)) + energy))
+    # In two sums: one long sum of like terms loses two digits in float32.
+    return jnp.sum(lattice_values.apart(of_blocks, marginals, energy))
 
 
 @jax.custom_vjp

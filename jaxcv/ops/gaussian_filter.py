@@ -110,11 +110,8 @@ def bilateral_features(image, *, sigma, sigma_color):
             f"image must be [H, W, C], got {list(image.shape)}. For a batch, jax.vmap the function."
         )
     sigma_color = _bandwidths(sigma_color, image.shape[2], "sigma_color")
-    image = image.astype(jnp.float32)
-    # One for each value: XLA multiplies by the inverse of a divisor that is broadcast.
-    divisors = lattice_values.apart(lambda image: jnp.broadcast_to(sigma_color, image.shape), image)
-    positions = position_features(image.shape[:2], sigma=sigma)
-    return jnp.concatenate([positions, image / divisors], axis=-1)
+    colors = _divided(image.astype(jnp.float32), sigma_color)
+    return jnp.concatenate([position_features(image.shape[:2], sigma=sigma), colors], axis=-1)
 
 
 def exact_kernel(features, *, normalization="none", self_term=True):
@@ -197,8 +194,19 @@ def gaussian_filter(values, kernel):
     """
     rows = flat(values, "values")
     check_count(rows, kernel, "values")
-    filtered = distribute((kernel,), (collect(kernel, rows),), jnp.zeros_like(rows))
-    return filtered.reshape(values.shape).astype(values.dtype)
+    return _filtered(kernel, rows).reshape(values.shape).astype(values.dtype)
+
+
+@jax.jit
+def _divided(image, sigmas):
+    # A divisor for each value: XLA multiplies by the inverse of one that is broadcast.
+    divisors = lattice_values.apart(lambda image: jnp.broadcast_to(sigmas, image.shape), image)
+    return image / divisors
+
+
+@jax.jit
+def _filtered(kernel, values):
+    return distribute((kernel,), (collect(kernel, values),), jnp.zeros_like(values))
 
 
 # A filter is two linear maps, so that labels can be mixed in between, where a lattice has few rows.
@@ -272,6 +280,7 @@ distribute.defvjp(
 )
 
 
+@jax.jit
 def _product(kernel, values):
     """K values, a block of rows of K at a time. K is its own transpose."""
     features = kernel.features

@@ -266,7 +266,7 @@ def _neighbours(numbered, corner_points, max_points):
     step[np.arange(dimensions), 0, np.arange(dimensions)] = -dimensions
     queries = keys[None, None] + np.stack([step, -step], axis=1)  # [D + 1, 2, M, D]
     found = _look_up(queries, numbered.keys, numbered.table)
-    exists = (found < count) & (owners < count)
+    exists = (found < count) & (owners < count)[None, None]
     points = jnp.where(exists, corner_points.at[found].get(mode="clip"), max_points)
     return jnp.pad(points, ((0, 0), (0, 0), (0, 1)), constant_values=max_points)
 
@@ -289,7 +289,7 @@ def _rows(corner_points, max_points):
     point = jnp.arange(max_points + 1, dtype=jnp.int32)
     points = jnp.repeat(point, rows, total_repeat_length=size)
     nth_row = jnp.arange(size, dtype=jnp.int32) - first_row[points]
-    nth = nth_row[:, None] * ROW + jnp.arange(ROW, dtype=jnp.int32)
+    nth = nth_row[:, None] * ROW + jnp.arange(ROW, dtype=jnp.int32)[None]
     real = nth < held[points][:, None]
     return order[jnp.where(real, begin[points][:, None] + nth, 0)], points, real
 
