@@ -252,11 +252,17 @@ def main(_):
     for name in names:
         about["cases"].append(measure(name, peer))
         print(json.dumps(about["cases"][-1], indent=1), flush=True)
+        save(about, cores)
     if peer:
         peer.close()
     if not ONLY.value:
         about["build and infer by size, ms"] = crossing()
+        save(about, cores)
     print(json.dumps({key: value for key, value in about.items() if key != "cases"}, indent=1))
+
+
+def save(about, cores):
+    """Writes what there is so far."""
     output = OUTPUT.value
     if output is None:
         name = f"crf_{jax.default_backend()}_jax{jax.__version__}_cores{cores}"
