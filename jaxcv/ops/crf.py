@@ -40,9 +40,9 @@ class Gaussian:
     """A term over positions: pixels near each other have the same label."""
 
     sigma: Any = dataclasses.field(metadata=_STATIC)  # in pixels, or a pair for x and y
-    compatibility: Any = 1.0  # as of `Pairwise`
+    compatibility: Any  # as of `Pairwise`
     # As of `exact_kernel`.
-    normalization: str = dataclasses.field(default="symmetric", metadata=_STATIC)
+    normalization: str = dataclasses.field(default="symmetric", kw_only=True, metadata=_STATIC)
 
 
 @jax.tree_util.register_dataclass
@@ -52,8 +52,8 @@ class Bilateral:
 
     sigma: Any = dataclasses.field(metadata=_STATIC)  # in pixels, or a pair for x and y
     sigma_color: Any = dataclasses.field(metadata=_STATIC)  # in the image's unit, or one a channel
-    compatibility: Any = 1.0
-    normalization: str = dataclasses.field(default="symmetric", metadata=_STATIC)
+    compatibility: Any
+    normalization: str = dataclasses.field(default="symmetric", kw_only=True, metadata=_STATIC)
 
 
 @jax.tree_util.register_dataclass
@@ -67,7 +67,7 @@ class Pairwise:
     """
 
     kernel: Any
-    compatibility: Any = 1.0
+    compatibility: Any
 
 
 def build_terms(image, terms, *, filter="lattice", max_points=None):

@@ -5,7 +5,10 @@ import pytest
 
 from jaxcv import layers, ops
 
-TERMS = (ops.Gaussian(2.0, 3.0, "after"), ops.Bilateral(8.0, 0.2, 5.0, "after"))
+TERMS = (
+    ops.Gaussian(2.0, 3.0, normalization="after"),
+    ops.Bilateral(8.0, 0.2, 5.0, normalization="after"),
+)
 
 
 def scene(labels):
@@ -30,7 +33,9 @@ def test_the_layer_learns_that_two_labels_avoid_each_other():
     target = jnp.arange(7)[None, None] % 2 * jnp.ones((2, 6, 1), jnp.int32)
     hint = jnp.zeros((2, 6, 7, 2)).at[:, :, 0, 0].set(3.0)
     image = jnp.zeros((2, 6, 7, 3))
-    layer = layers.CRFasRNN([ops.Gaussian((0.8, 8.0), 1.0, "after")], iterations=8, filter="exact")
+    layer = layers.CRFasRNN(
+        [ops.Gaussian((0.8, 8.0), 1.0, normalization="after")], iterations=8, filter="exact"
+    )
     params = layer.init(jax.random.key(0), hint, image)
 
     def loss(params):

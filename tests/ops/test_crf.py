@@ -10,7 +10,7 @@ from jax.test_util import check_grads
 from jaxcv import ops
 from tests.ops.transforms import assert_same_under_transforms
 
-TERMS = (ops.Gaussian(2.7, 1.0), ops.Bilateral(5.3, 0.31, 2.0, "after"))
+TERMS = (ops.Gaussian(2.7, 1.0), ops.Bilateral(5.3, 0.31, 2.0, normalization="after"))
 ROOM = (64, 384)
 
 
@@ -180,7 +180,7 @@ def test_the_crf_is_the_same_under_all_transforms(filter):
         ),
         (lambda u, i: ops.dense_crf(u, None, TERMS), r"image may be None only where"),
         (
-            lambda u, i: ops.dense_crf(u, i, [ops.Gaussian(-3.0)]),
+            lambda u, i: ops.dense_crf(u, i, [ops.Gaussian(-3.0, 1.0)]),
             r"sigma must be a number above 0 or 2 of them, got -3\.0",
         ),
         (
