@@ -52,7 +52,9 @@ class Problem:
             )
             for term in self.case["terms"]
         ]
-        return (*history(self.unary, terms, iterations=STEPS), terms)
+        # The same number for all, so that they compile together; but the largest is slow.
+        steps = STEPS if len(self.unary) < 5000 else max(self.case["iterations"])
+        return (*history(self.unary, terms, iterations=steps), terms)
 
     def features(self, term):
         if term["type"] == "features":
