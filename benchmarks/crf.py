@@ -16,7 +16,6 @@ import functools
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ import PIL.Image
 import sklearn.datasets
 from absl import app, flags
 
+from benchmarks.peer import Peer, PeerError
 from jaxcv import ops
 
 PEER_PYTHON = flags.DEFINE_string("peer-python", sys.executable, "interpreter with pydensecrf")
@@ -44,39 +44,6 @@ CASES = {
     "256x256, 2 labels": (256, 256, 2),
 }
 CROSSING = (16, 24, 32, 48, 64, 96)  # side of a square image, 21 labels
-
-
-class PeerError(Exception):
-    """What the peer said when it ended."""
-
-
-class Peer:
-    """pydensecrf in its own interpreter."""
-
-    def __init__(self, python):
-        self._process = subprocess.Popen(
-            [python, str(FOLDER / "peer_crf.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.versions = self._reply()
-
-    def ask(self, **request):
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return self._reply()
-
-    def close(self):
-        self._process.communicate()
-
-    def _reply(self):
-        line = self._process.stdout.readline()
-        if not line:
-            errors = self._process.communicate()[1].strip().splitlines()
-            raise PeerError((errors or ["no message"])[-1])
-        return json.loads(line)
 
 
 def photograph(width, height):
@@ -237,7 +204,7 @@ def main(_):
     if not names:
         raise app.UsageError(f"--only={ONLY.value} matches none of {list(CASES)}")
     try:
-        peer, absent = Peer(PEER_PYTHON.value), None
+        peer, absent = Peer(PEER_PYTHON.value, "peer_crf.py"), None
     except PeerError as error:
         peer, absent = None, f"{PEER_PYTHON.value}: {error}"
     cores = len(os.sched_getaffinity(0))

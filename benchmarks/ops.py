@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks.ops_rows import ROWS
+from benchmarks.peer import Peer, PeerError
 
 ONLY = flags.DEFINE_string("only", "", "rows whose name contains this")
 PEER_PYTHON = flags.DEFINE_string("peer-python", sys.executable, "interpreter that has torch")
@@ -33,45 +33,6 @@ OUTPUT = flags.DEFINE_string("output", None, "result files without ending; none 
 
 FOLDER = pathlib.Path(__file__).parent
 PAUSE = 0.02  # seconds between turns: thread pools of the other side stop spinning
-
-
-class PeerError(Exception):
-    """What the peer said it could not do."""
-
-
-class Peer:
-    """The other interpreter, which holds one loaded function at a time."""
-
-    def __init__(self, python, device):
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (close() closes it)
-        self._process = subprocess.Popen(
-            [python, str(FOLDER / "peer_torch.py"), device],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
-        self.versions = self._reply()
-
-    def ask(self, **request):
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return self._reply()
-
-    def close(self):
-        self._process.communicate()
-        self._errors.close()
-
-    def _reply(self):
-        line = self._process.stdout.readline()
-        if not line:  # it died: its last words say why
-            self._process.wait()
-            self._errors.seek(0)
-            raise PeerError((self._errors.read().strip().splitlines() or ["no message"])[-1])
-        reply = json.loads(line)
-        if "error" in reply:
-            raise PeerError(reply["error"])
-        return reply
 
 
 class OurSide:
@@ -222,7 +183,8 @@ def main(_):
     if not rows:
         raise app.UsageError(f"--only={ONLY.value} matches none of: {[r.name for r in ROWS]}")
     try:
-        peer = Peer(PEER_PYTHON.value, "cuda" if jax.default_backend() == "gpu" else "cpu")
+        device = "cuda" if jax.default_backend() == "gpu" else "cpu"
+        peer = Peer(PEER_PYTHON.value, "peer_torch.py", device)
     except PeerError as error:
         peer = f"absent: {PEER_PYTHON.value}: {error}"
     about = surroundings(peer)

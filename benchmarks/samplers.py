@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
+from benchmarks.peer import Peer, PeerError
 from jaxcv import layers, samplers
 from jaxcv.samplers import noise as noises
 
@@ -93,33 +93,6 @@ class UNet(nn.Module):
         x = Block(64, name="up1")(jnp.concatenate([_enlarged(x), middle], -1), time)
         x = Block(32, name="up0")(jnp.concatenate([_enlarged(x), top], -1), time)
         return conv(3, name="last")(nn.silu(layers.GroupNorm(num_groups=8, name="norm")(x)))
-
-
-class Peer:
-    """The other interpreter."""
-
-    def __init__(self, python, device):
-        self._process = subprocess.Popen(
-            [python, str(FOLDER / "peer_unet.py"), device],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.versions = self._reply()
-
-    def ask(self, **request):
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return self._reply()
-
-    def close(self):
-        self._process.communicate()
-
-    def _reply(self):
-        reply = json.loads(self._process.stdout.readline() or '{"error": "the peer died"}')
-        if "error" in reply:
-            raise SystemExit(f"{PEER_PYTHON.value}: {reply['error']}")
-        return reply
 
 
 def unet_figures(peer):
@@ -235,7 +208,11 @@ def table(figures):
 
 
 def main(_):
-    peer = Peer(PEER_PYTHON.value, "cuda" if jax.default_backend() == "gpu" else "cpu")
+    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
+    try:
+        peer = Peer(PEER_PYTHON.value, "peer_unet.py", device)
+    except PeerError as error:
+        raise SystemExit(f"the peer is absent: {PEER_PYTHON.value}: {error}") from None
     about = {
         "device": str(jax.devices()[0].device_kind),
         "processor": _processor(),
