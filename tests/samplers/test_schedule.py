@@ -42,7 +42,9 @@ def test_karras_sigmas_equal_the_reference(name, steps):
     sampler = samplers.euler(schedule, steps=steps, karras=True)
     # The reference's smallest sigma has float32's rounding of 1 - alphas_cumprod, up to 5e-4.
     np.testing.assert_allclose(sampler.levels[:, 1], arrays["out/sigmas"], rtol=6e-4)
-    np.testing.assert_allclose(sampler.timesteps, arrays["out/timesteps"], rtol=1e-5, atol=0.05)
+    # And it interpolates timesteps between float32 logarithms: 0.0055 away, 0.036 for cosine.
+    atol = 0.04 if name == "cosine" else 0.006
+    np.testing.assert_allclose(sampler.timesteps, arrays["out/timesteps"], rtol=0, atol=atol)
 
 
 def test_karras_sigmas_by_hand():

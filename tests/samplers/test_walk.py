@@ -26,8 +26,9 @@ def test_walkers_are_where_the_binomial_says():
     assert places.shape == (5, 4000, 1)
     assert set(np.unique(np.diff(places, axis=0))) == {-1, 1}
     counts = np.array([(places[-1] == place).sum() for place in (-4, -2, 0, 2, 4)])
-    # 1 4 6 4 1 of 16; one deviation is 32 at most.
-    np.testing.assert_allclose(counts, 250 * np.array([1, 4, 6, 4, 1]), atol=120)
+    share = np.array([1, 4, 6, 4, 1]) / 16
+    deviation = np.sqrt(4000 * share * (1 - share))
+    np.testing.assert_array_less(np.abs(counts - 4000 * share), 3 * deviation)
     assert float(samplers.entropy(counts.astype(float))) == pytest.approx(1.4075, abs=0.02)
 
 
