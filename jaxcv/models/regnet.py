@@ -52,6 +52,9 @@ class RegNet(nn.Module):
         conv = functools.partial(
             layers.Conv, use_bias=False, kernel_init=_he_fan_out, dtype=self.dtype
         )
+        gate = functools.partial(
+            layers.SqueezeExcitation, kernel_init=_he_fan_out, dtype=self.dtype
+        )
         block = nn.remat(Block) if self.remat else Block
 
         x = conv(32, 3, strides=2, padding=1, name="stem.0")(image)
@@ -68,6 +71,7 @@ class RegNet(nn.Module):
                     round(self.se_ratio * x.shape[-1]),
                     norm,
                     conv,
+                    gate,
                     name=f"{name}.block{stage}-{i}",
                 )(x)
             stages[name] = x
@@ -85,6 +89,7 @@ class Block(nn.Module):
     squeezed: int  # channels of the squeeze, 0: no squeeze-and-excitation
     norm: Callable
     conv: Callable
+    gate: Callable  # makes the squeeze-and-excitation
 
     @nn.compact
     def __call__(self, x):
@@ -97,10 +102,7 @@ class Block(nn.Module):
         y = nn.relu(layer(x, "f.a"))
         y = nn.relu(layer(y, "f.b", 3, strides=self.strides, groups=self.groups))
         if self.squeezed:
-            conv = functools.partial(self.conv, kernel_size=1, use_bias=True)
-            gate = y.mean((1, 2), keepdims=True)
-            gate = nn.relu(conv(self.squeezed, name="f.se.fc1")(gate))
-            y = y * nn.sigmoid(conv(self.features, name="f.se.fc2")(gate))
+            y = self.gate(self.squeezed, name="f.se")(y)
         return nn.relu(skip + layer(y, "f.c"))
 
 
