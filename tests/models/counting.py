@@ -1,7 +1,9 @@
-"""What tests count in networks, from shapes alone: parameters, kernels, layers in a row."""
+"""What tests count in networks, from shapes alone: parameters, layers, multiplications."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
 from jax.extend.core import ClosedJaxpr, Literal
 
 from jaxcv import models
@@ -37,6 +39,23 @@ def depth(name, image_shape, **overrides):
     return _longest(traced.jaxpr)
 
 
+def weight_layers(model, shape):
+    """Names of a model's layers that have a kernel, for an image of `shape` [H, W, C]."""
+    paths = traverse_util.flatten_dict(_variables(model, (1, *shape))["params"])
+    return [".".join(path[:-1]) for path in paths if path[-1] == "kernel"]
+
+
+def multiplications(module, shape):
+    """Multiplications of each convolution and matrix product of a module, largest first: ints.
+
+    Args:
+        module: called with one array.
+        shape: of that array.
+    """
+    traced = jax.make_jaxpr(module.apply)(_variables(module, shape), jnp.zeros(shape))
+    return sorted(_costs(traced.jaxpr), reverse=True)
+
+
 def _variables(model, image_shape):
     return jax.eval_shape(model.init, jax.random.key(0), jnp.zeros(image_shape))
 
@@ -51,3 +70,23 @@ def _longest(jaxpr):
         before = [lengths.get(v, 0) for v in equation.invars if not isinstance(v, Literal)]
         lengths |= dict.fromkeys(equation.outvars, max(before, default=0) + own)
     return max(lengths.get(v, 0) for v in jaxpr.outvars if not isinstance(v, Literal))
+
+
+def _costs(jaxpr):
+    for equation in jaxpr.eqns:
+        name = equation.primitive.name
+        if name in ("conv_general_dilated", "dot_general"):
+            left, right = (variable.aval.shape for variable in equation.invars)
+            output = np.prod(equation.outvars[0].aval.shape)
+            if name == "dot_general":
+                (contracted, _), _ = equation.params["dimension_numbers"]
+                seen = np.prod([left[axis] for axis in contracted])
+            else:
+                _, *window = equation.params["dimension_numbers"].rhs_spec
+                seen = np.prod([right[axis] for axis in window])
+            yield int(output * seen)
+        for inner in jax.tree.leaves(
+            equation.params, is_leaf=lambda leaf: isinstance(leaf, ClosedJaxpr)
+        ):
+            if isinstance(inner, ClosedJaxpr):
+                yield from _costs(inner.jaxpr)

@@ -5,13 +5,13 @@ import pytest
 
 from jaxcv import layers, models
 from jaxcv.models import efficientnet
-from tests.models import costs
+from tests.models import counting
 
 KEY = jax.random.key(0)
 
 
 def test_b0_has_82_layers_with_weights_50_without_the_gates():
-    names = costs.weight_layers(models.create("efficientnet_b0"), (64, 64, 3))
+    names = counting.weight_layers(models.create("efficientnet_b0"), (64, 64, 3))
     assert len(names) == 82
     assert len([name for name in names if not name.endswith(("fc1", "fc2"))]) == 50
 

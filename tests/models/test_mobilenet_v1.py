@@ -6,13 +6,13 @@ import pytest
 
 from jaxcv import layers, models
 from jaxcv.models import mobilenet_v1
-from tests.models import costs
+from tests.models import counting
 
 KEY = jax.random.key(0)
 
 
 def test_mobilenet_has_28_layers_with_weights():
-    assert len(costs.weight_layers(models.create("mobilenetv1_100"), (64, 64, 3))) == 28
+    assert len(counting.weight_layers(models.create("mobilenetv1_100"), (64, 64, 3))) == 28
 
 
 def test_a_separable_convolution_multiplies_a_ninth_as_often_as_a_full_one():
@@ -23,8 +23,8 @@ def test_a_separable_convolution_multiplies_a_ninth_as_often_as_a_full_one():
         conv=functools.partial(layers.Conv, use_bias=False),
         norm=functools.partial(layers.BatchNorm, use_running_average=True),
     )
-    assert costs.multiplications(full, (1, 14, 14, 512)) == [462_422_016]
-    assert costs.multiplications(separable, (1, 14, 14, 512)) == [51_380_224, 903_168]
+    assert counting.multiplications(full, (1, 14, 14, 512)) == [462_422_016]
+    assert counting.multiplications(separable, (1, 14, 14, 512)) == [51_380_224, 903_168]
     assert pytest.approx(1 / 512 + 1 / 9) == (51_380_224 + 903_168) / 462_422_016
 
 

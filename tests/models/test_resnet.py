@@ -4,13 +4,13 @@ import pytest
 
 from jaxcv import layers, models
 from jaxcv.models import resnet
-from tests.models import costs
+from tests.models import counting
 
 KEY = jax.random.key(0)
 
 
 def test_resnet152_has_152_layers_with_weights():
-    names = costs.weight_layers(models.create("resnet152"), (64, 64, 3))
+    names = counting.weight_layers(models.create("resnet152"), (64, 64, 3))
     assert len([name for name in names if "downsample" not in name]) == 152
 
 

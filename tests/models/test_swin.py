@@ -5,7 +5,7 @@ import pytest
 
 from jaxcv import layers, models
 from jaxcv.models import swin
-from tests.models import costs
+from tests.models import counting
 
 KEY = jax.random.key(0)
 KINDS = [swin.WindowAttention, swin.CosineWindowAttention]
@@ -19,8 +19,8 @@ def random_params(module, x):
 
 def test_windows_save_nine_tenths_of_the_multiplications_of_the_first_stage():
     shape = (1, 56, 56, 96)
-    assert sum(costs.multiplications(swin.WindowAttention(3, 7), shape)) == 145_108_992
-    assert sum(costs.multiplications(swin.WindowAttention(3, 56), shape)) == 2_003_828_736
+    assert sum(counting.multiplications(swin.WindowAttention(3, 7), shape)) == 145_108_992
+    assert sum(counting.multiplications(swin.WindowAttention(3, 56), shape)) == 2_003_828_736
 
 
 def test_maps_of_an_image_of_224_pixels_have_sides_56_28_14_7():
