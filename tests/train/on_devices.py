@@ -1,7 +1,7 @@
 """What each process of a job of test_devices.py does: trains and measures on what devices it sees.
 
 python -m tests.train.on_devices FOLDER PROCESS: FOLDER/job.json holds the job; its runs go into
-FOLDER/NAME_ACCUMULATE, what was measured into FOLDER/measured.json.
+FOLDER/NAME_ACCUMULATE_SEED, what was measured into FOLDER/measured.json.
 """
 
 import dataclasses
@@ -42,16 +42,16 @@ def main(folder, process):
     if job["processes"] > 1:
         train.join(job["coordinator"], job["processes"], process)
     train.setup(compilation_cache=job["cache"])
-    for name, accumulate in job["runs"]:
-        _train(folder / f"{name}_{accumulate}", name, accumulate)
+    for name, accumulate, seed in job["runs"]:
+        _train(folder / f"{name}_{accumulate}_{seed}", name, accumulate, seed)
     measured = {size: _measure(size, **job["measure"]) for size in job["batch_sizes"]}
     if process == 0:
         train.write_whole(folder / "measured.json", json.dumps(measured))
 
 
-def _train(workdir, name, accumulate):
+def _train(workdir, name, accumulate, seed):
     path, overrides = RUNS[name]
-    config = load_config(path, accumulate=accumulate, **_SAME, **overrides)
+    config = load_config(path, accumulate=accumulate, seed=seed, **_SAME, **overrides)
     task, batches = _open(config)
     if name == "lenet":
         task = dataclasses.replace(

