@@ -105,7 +105,8 @@ def measure(row, peer):
         else:
             try:
                 sides.append(PeerSide(peer, row, inputs, folder))
-                figures["difference"] = row.difference(ours.answer(), sides[1].answer())
+                if row.difference is not None:
+                    figures["difference"] = row.difference(ours.answer(), sides[1].answer())
             except PeerError as error:
                 del sides[1:]
                 figures["peer_absent"] = str(error)
@@ -178,10 +179,12 @@ def surroundings(peer):
     }
 
 
-def main(_):
-    rows = [row for row in ROWS if ONLY.value in row.name]
+def run(name, rows):
+    """Measures the rows that the flags choose; `name` is that of the result files."""
+    names = [row.name for row in rows]
+    rows = [row for row in rows if ONLY.value in row.name]
     if not rows:
-        raise app.UsageError(f"--only={ONLY.value} matches none of: {[r.name for r in ROWS]}")
+        raise app.UsageError(f"--only={ONLY.value} matches none of: {names}")
     try:
         device = "cuda" if jax.default_backend() == "gpu" else "cpu"
         peer = Peer(PEER_PYTHON.value, "peer_torch.py", device)
@@ -198,7 +201,8 @@ def main(_):
     print(text)
     output = OUTPUT.value
     if output is None:
-        output = FOLDER / "results" / f"ops_{jax.default_backend()}_jax{jax.__version__}"
+        where = f"{jax.default_backend()}_jax{jax.__version__}_cores{len(about['cores'])}"
+        output = FOLDER / "results" / f"{name}_{where}"
     if output:
         output = pathlib.Path(output)
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -234,4 +238,4 @@ def _processor():
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(lambda _: run("ops", ROWS))

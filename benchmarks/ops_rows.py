@@ -42,7 +42,8 @@ class Row:
     goal_from_012: float | None = None  # where jax 0.12 and later have a goal of their own
     most_seconds: float | None = None  # of one call of ours
     most_temporaries: int | None = None  # bytes, by XLA's own account
-    difference: Callable = largest_difference  # (ours, tuple of the peer's) -> float, 0 is equal
+    # (ours, tuple of the peer's) -> float, 0 is equal; None: their answers are not compared.
+    difference: Callable | None = largest_difference
 
 
 def _boxes(rng, count, extent, shortest, longest):

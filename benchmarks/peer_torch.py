@@ -89,6 +89,84 @@ def _with_gradient(function, maps, gradient):
     return run
 
 
+# Convolution and pooling
+
+
+def conv2d(image, kernel, cotangent=None, *, channels_last, **options):
+    """[B, H, W, C], [h, w, C / groups, D] -> the output, or with a cotangent both gradients too."""
+    kernel = _laid_out(kernel.permute(3, 2, 0, 1), channels_last)
+    call = functools.partial(torch.nn.functional.conv2d, **options)
+    return _convolution(call, image, kernel, (2, 3, 1, 0), cotangent, channels_last)
+
+
+def conv_transpose2d(image, kernel, cotangent=None, *, channels_last, **options):
+    """[B, H, W, C], [h, w, C, D] -> as `conv2d`."""
+    kernel = _laid_out(kernel.permute(2, 3, 0, 1), channels_last)
+    call = functools.partial(torch.nn.functional.conv_transpose2d, **options)
+    return _convolution(call, image, kernel, (2, 3, 0, 1), cotangent, channels_last)
+
+
+def max_pool2d(image, cotangent, *, channels_last, **options):
+    """[B, H, W, C] -> the output and the gradient."""
+    image = _laid_out(image.permute(0, 3, 1, 2), channels_last).requires_grad_()
+    cotangent = _laid_out(cotangent.permute(0, 3, 1, 2), channels_last)
+
+    def run():
+        output = torch.nn.functional.max_pool2d(image, **options)
+        (gradient,) = torch.autograd.grad(output, image, cotangent)
+        return output.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
+
+    return run
+
+
+def _convolution(call, image, kernel, our_axes, cotangent, channels_last):
+    image = _laid_out(image.permute(0, 3, 1, 2), channels_last)
+    if cotangent is None:
+        return lambda: call(image, kernel).permute(0, 2, 3, 1)
+    cotangent = _laid_out(cotangent.permute(0, 3, 1, 2), channels_last)
+    inputs = [image.requires_grad_(), kernel.requires_grad_()]
+
+    def run():
+        output = call(*inputs)
+        by_image, by_kernel = torch.autograd.grad(output, inputs, cotangent)
+        back = (0, 2, 3, 1)
+        return output.permute(back), by_image.permute(back), by_kernel.permute(our_axes)
+
+    return run
+
+
+def _laid_out(array, channels_last):
+    """[B, C, H, W] in one of torch's two layouts."""
+    format = torch.channels_last if channels_last else torch.contiguous_format
+    return array.contiguous(memory_format=format)
+
+
+# Networks
+
+
+def network(image, labels, *_, name, step, channels_last):
+    """torchvision's: logits in evaluation, or the loss of a step of SGD with momentum."""
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name, weights=None).to(image.device)
+    image = _laid_out(image.permute(0, 3, 1, 2), channels_last)
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    if not step:
+        model.eval()
+        return torch.no_grad()(lambda: model(image))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    labels = labels.long()
+
+    def run():
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(image), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return run
+
+
 # Sampling
 
 

@@ -7,13 +7,7 @@ docstrings say [B, H, W, C], the two-dimensional case.
 import jax
 import jax.numpy as jnp
 
-from jaxcv.ops import sliding
-
-_LAYOUTS = {
-    1: ("NWC", "WIO", "NWC"),
-    2: ("NHWC", "HWIO", "NHWC"),
-    3: ("NDHWC", "DHWIO", "NDHWC"),
-}
+from jaxcv.ops import conv_plain, conv_primitives, sliding
 
 
 def conv(image, kernel, *, strides=1, padding=0, dilation=1, groups=1):
@@ -36,7 +30,7 @@ def conv(image, kernel, *, strides=1, padding=0, dilation=1, groups=1):
     Source: torch.nn.functional.conv1d, conv2d, conv3d, whose weights are the kernel's transpose
         (2, 3, 1, 0) to OIHW.
     """
-    rank = _check_arrays(image, kernel)
+    _check_arrays(image, kernel)
     in_channels, out_channels = kernel.shape[-2] * groups, kernel.shape[-1]
     if groups < 1 or image.shape[-1] != in_channels or out_channels % groups:
         raise ValueError(
@@ -46,15 +40,8 @@ def conv(image, kernel, *, strides=1, padding=0, dilation=1, groups=1):
     strides, dilation, extents = _options(kernel, strides, dilation)
     padding = sliding.padding_pairs(padding, extents=extents, strides=strides)
     sliding.window_counts(image.shape[1:-1], extents=extents, strides=strides, padding=padding)
-    return jax.lax.conv_general_dilated(
-        image,
-        kernel,
-        window_strides=strides,
-        padding=padding,
-        rhs_dilation=dilation,
-        dimension_numbers=_LAYOUTS[rank],
-        feature_group_count=groups,
-    )
+    geometry = _geometry(image.shape[1:-1], kernel, strides, padding, dilation, groups)
+    return conv_primitives.forward(image, kernel, geometry)
 
 
 def conv_transpose(image, kernel, *, strides=1, padding=0, output_padding=0, dilation=1, groups=1):
@@ -100,31 +87,32 @@ def conv_transpose(image, kernel, *, strides=1, padding=0, output_padding=0, dil
                 f"output_padding must be below the larger of stride and dilation ({limit}), got"
                 f" {output_padding!r}."
             )
-    # A convolution of the image spread out by the stride, with the kernel turned round.
-    full = tuple(
-        (extent - 1 - low, extent - 1 - high + more)
-        for extent, (low, high), more in zip(extents, padding, extra)
+    size = tuple(
+        stride * (pixels - 1) + extent + more - low - high
+        for stride, pixels, extent, more, (low, high) in zip(
+            strides, image.shape[1:], extents, extra, padding
+        )
     )
-    for size, stride, extent, (low, high) in zip(image.shape[1:], strides, extents, full):
-        if stride * (size - 1) + 1 + low + high < extent:
-            raise ValueError(f"padding {padding} cuts off all that {size} pixels give. Use less.")
-    return jax.lax.conv_general_dilated(
-        image,
-        jnp.flip(_groups_last(kernel, groups), tuple(range(rank))),
-        window_strides=(1,) * rank,
-        padding=full,
-        lhs_dilation=strides,
-        rhs_dilation=dilation,
-        dimension_numbers=_LAYOUTS[rank],
-        feature_group_count=groups,
-    )
+    if min(size) < 1:
+        raise ValueError(
+            f"padding {padding} cuts off all that {list(image.shape[1:-1])} pixels give. Use less."
+        )
+    # The convolution that this is the transpose of sees none of the output padding.
+    padding = tuple((low, high - more) for more, (low, high) in zip(extra, padding))
+    geometry = _geometry(size, kernel, strides, padding, dilation, groups)
+    return conv_primitives.image_gradient(image, jnp.swapaxes(kernel, -1, -2), geometry)
 
 
-def _groups_last(kernel, groups):
-    """[..., C, D / groups] -> [..., C / groups, D], as a grouped convolution takes it."""
-    *space, channels, features = kernel.shape
-    kernel = kernel.reshape(*space, groups, channels // groups, features)
-    return jnp.moveaxis(kernel, -3, -2).reshape(*space, channels // groups, -1)
+def _geometry(size, kernel, strides, padding, dilation, groups):
+    return conv_plain.Geometry(
+        size,
+        kernel.shape[:-2],
+        strides,
+        padding,
+        dilation,
+        groups,
+        jax.config.jax_default_matmul_precision,
+    )
 
 
 def _options(kernel, strides, dilation):
@@ -139,7 +127,7 @@ def _options(kernel, strides, dilation):
 def _check_arrays(image, kernel):
     """The number of spatial axes."""
     rank = kernel.ndim - 2
-    if rank not in _LAYOUTS:
+    if rank not in conv_plain.RANKS:
         raise ValueError(
             f"kernel must be [h, w, in, out] (or one spatial axis less or more), got"
             f" {list(kernel.shape)}."

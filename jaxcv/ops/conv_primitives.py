@@ -1,0 +1,90 @@
+"""The three products of a convolution as JAX primitives, each the transpose of the other two.
+
+A convolution y = F(x, w) is linear in the image and in the kernel, and so are its gradients
+x = I(y, w) and w = K(x, y). Stated as primitives they have derivatives of every order in both
+modes, and each platform computes each in its own way. A transposed convolution is I.
+"""
+
+import functools
+
+import jax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from jaxcv.ops import conv_cpu, conv_plain
+
+
+def forward(x, w, geometry):
+    """The convolution: [B, *size, C] and [*window, C / groups, D] -> [B, *counts, D]."""
+    return _forward_p.bind(x, w, geometry=geometry)
+
+
+def image_gradient(y, w, geometry):
+    """Its transpose in the image: [B, *counts, D] and [*window, C / groups, D] -> [B, *size, C]."""
+    return _image_p.bind(y, w, geometry=geometry)
+
+
+def kernel_gradient(x, y, geometry):
+    """Its transpose in the kernel: [B, *size, C], [B, *counts, D] -> [*window, C / groups, D]."""
+    return _kernel_p.bind(x, y, geometry=geometry)
+
+
+def _primitive(name, plain, cpu):
+    """A bilinear primitive that `plain` computes, on a CPU `cpu`."""
+    primitive = Primitive(f"conv_{name}")
+    primitive.def_impl(jax.jit(primitive.bind, static_argnames="geometry"))
+    primitive.def_abstract_eval(functools.partial(_abstract, plain))
+    mlir.register_lowering(primitive, _lowering(plain))
+    mlir.register_lowering(primitive, _lowering(cpu), platform="cpu")
+    batching.primitive_batchers[primitive] = functools.partial(_batched, primitive)
+    return primitive
+
+
+def _abstract(product, a, b, *, geometry):
+    shape = jax.eval_shape(functools.partial(product, geometry=geometry), a, b)
+    return jax.core.ShapedArray(shape.shape, shape.dtype)
+
+
+def _lowering(product):
+    def computed(a, b, *, geometry):
+        with jax.default_matmul_precision(geometry.precision):
+            return product(a, b, geometry)
+
+    return mlir.lower_fun(computed, multiple_results=False)
+
+
+def _batched(primitive, arguments, axes, *, geometry):
+    """`vmap`: one after the other. (XLA's form is a grouped convolution, its slowest.)"""
+    fixed = [a if axis is None else None for a, axis in zip(arguments, axes)]
+    mapped = [
+        jax.numpy.moveaxis(a, axis, 0) for a, axis in zip(arguments, axes) if axis is not None
+    ]
+
+    def one(items):
+        items = iter(items)
+        both = [next(items) if a is None else a for a in fixed]
+        return primitive.bind(*both, geometry=geometry)
+
+    return jax.lax.map(one, mapped), 0
+
+
+_forward_p = _primitive("forward", conv_plain.forward, conv_cpu.forward)
+_image_p = _primitive("image_gradient", conv_plain.image_gradient, conv_cpu.image_gradient)
+_kernel_p = _primitive("kernel_gradient", conv_plain.kernel_gradient, conv_cpu.kernel_gradient)
+
+# The transposes in the first and in the second argument, of which each in turn is undefined.
+ad.defbilinear(
+    _forward_p,
+    lambda y, _, w, geometry: image_gradient(y, w, geometry),
+    lambda y, x, _, geometry: kernel_gradient(x, y, geometry),
+)
+ad.defbilinear(
+    _image_p,
+    lambda x, _, w, geometry: forward(x, w, geometry),
+    lambda x, y, _, geometry: kernel_gradient(x, y, geometry),
+)
+ad.defbilinear(
+    _kernel_p,
+    lambda w, _, y, geometry: image_gradient(y, w, geometry),
+    lambda w, x, _, geometry: forward(x, w, geometry),
+)
