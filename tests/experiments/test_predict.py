@@ -1,10 +1,13 @@
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcv.data import digits
+from jaxcv import models, weights
+from jaxcv.data import digits, imagenet
 
 IMAGES, LABELS = digits.arrays("test")
 
@@ -23,10 +26,10 @@ def forms(picture, folder):
     picture.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.png", exif=rotated)
 
 
-def predicted(run, trained, output, *inputs):
+def predicted(run, output, *inputs, of):
     ran = run(
         "predict",
-        f"--workdir={trained}",
+        *of,
         f"--inputs={','.join(map(str, inputs))}",
         f"--output={output}",
         "--config.compilation_cache=",
@@ -48,7 +51,9 @@ def folder(tmp_path_factory):
 
 
 def test_files_and_folders_become_json_and_pictures(run, trained, folder, tmp_path):
-    rows = predicted(run, trained, tmp_path / "out", folder / "pixel.png", folder)
+    rows = predicted(
+        run, tmp_path / "out", folder / "pixel.png", folder, of=[f"--workdir={trained}"]
+    )
     names = [f"{i:02}.png" for i in range(40)]
     assert [row["file"] for row in rows[:41]] == [str(folder / n) for n in ("pixel.png", *names)]
     for row in rows:
@@ -64,3 +69,24 @@ def test_files_and_folders_become_json_and_pictures(run, trained, folder, tmp_pa
     assert len(kinds) == 7
     for row in kinds.values():
         assert row["probabilities"] == kinds["grey.png"]["probabilities"], row["file"]
+
+
+def test_a_checkpoint_file_needs_no_run_and_a_thousand_classes_have_imagenets_names(run, tmp_path):
+    model = models.create("lenet5", num_classes=1000)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 28, 28, 1)))
+    random = np.random.default_rng(0)
+    variables = jax.tree.map(lambda s: 0.3 * random.normal(size=s.shape).astype(s.dtype), shapes)
+    weights.save("lenet5", variables, tmp_path / "lenet5.npz", num_classes=1000)
+    image = random.integers(0, 256, (1, 28, 28, 1), np.uint8)
+    Image.fromarray(image[0, ..., 0]).save(tmp_path / "photo.png")
+    network = (
+        "--model=lenet5",
+        f"--weights={tmp_path / 'lenet5.npz'}",
+        "--config.model.num_classes=1000",
+    )
+    [row] = predicted(run, tmp_path / "out", tmp_path / "photo.png", of=network)
+    probabilities = jax.nn.softmax(model.apply(variables, jnp.float32(image / 255))["logits"][0])
+    best = np.argsort(-probabilities)[:5]
+    assert row["classes"] == best.tolist()
+    np.testing.assert_allclose(row["probabilities"], probabilities[best], rtol=1e-4)
+    assert row["class_names"] == [imagenet.class_names()[c] for c in best]

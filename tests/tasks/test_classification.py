@@ -108,6 +108,13 @@ def test_predictions_are_the_five_most_probable_first(task, variables, log_proba
     np.testing.assert_allclose(predicted["probabilities"], want, rtol=1e-5)
 
 
+def test_of_three_classes_three_are_named():
+    task = tasks.create(config_of(**{"data.class_names": ("a", "b", "c")}))
+    variables = jax.eval_shape(task.init, jax.random.key(0), BATCH)
+    predicted = jax.eval_shape(task.predict, variables, BATCH)
+    assert predicted["classes"].shape == predicted["probabilities"].shape == (4, 3)
+
+
 def test_augmentation_follows_the_key():
     task = tasks.create(config_of(**{"augment.brightness": 0.9}))
     variables = task.init(jax.random.key(0), BATCH)
