@@ -11,7 +11,8 @@ file of its weights: a checkpoint in the reference's layout (.pth, .safetensors,
 
 Images are read as viewers show them and brought to the size and channels that the network was
 trained on. Writes predictions.json (a list: the file and its five likeliest classes) and a picture
-for every image. Of 1,000 classes without names ImageNet's are taken.
+for every image. Of 1,000 classes without names ImageNet's are taken. --cam adds a picture NAME_cam
+of where the network sees each of the five (class activation maps).
 """
 
 import json
@@ -26,6 +27,7 @@ _MODEL = flags.DEFINE_string("model", None, "Name of a network, in place of a ru
 _WEIGHTS = flags.DEFINE_string("weights", None, "Its checkpoint file, or published.")
 _INPUTS = flags.DEFINE_list("inputs", None, "Image files and folders of them.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
+_CAM = flags.DEFINE_bool("cam", False, "Draw class activation maps as well.")
 _BATCH = 32
 
 
@@ -38,6 +40,7 @@ def main(overrides):
     from experiments import parts
     from jaxcv import draw, train
     from jaxcv.data import images
+    from jaxcv.tasks import classification
 
     output = pathlib.Path(_OUTPUT.value)
     with cli.door():
@@ -57,25 +60,33 @@ def main(overrides):
             task, _, variables = parts.trained_task(config, _WORKDIR.value, example, _STEP.value)
         else:
             task, variables = parts.published_task(config)
+        maps = classification.activation_maps(config) if _CAM.value else None
         output.mkdir(parents=True, exist_ok=True)
-    predict = jax.jit(task.predict)
+
+    @jax.jit
+    def predict(variables, image):
+        predicted = task.predict(variables, {"image": image})
+        return predicted, maps and maps(variables, image, predicted["classes"])
+
+    names = dict(enumerate(config.data.class_names))
     rows = []
-    for start in range(0, len(files), _BATCH):
-        names = files[start : start + _BATCH]
-        image = np.stack(pictures[start : start + _BATCH])
-        filled = np.pad(image, [(0, _BATCH - len(image))] + [(0, 0)] * 3)  # one shape, one program
-        predicted = predict(variables, {"image": filled})
-        predicted = {k: np.asarray(v)[: len(names)] for k, v in predicted.items()}
-        rows += [
-            {"file": name} | {k: v[i].tolist() for k, v in predicted.items()}
-            for i, name in enumerate(names)
-        ]
-        stems = [f"{start + i:04}_{pathlib.Path(name).stem}" for i, name in enumerate(names)]
+    batch = min(_BATCH, len(files))
+    for start in range(0, len(files), batch):
+        image = np.stack(pictures[start : start + batch])
+        filled = np.pad(image, [(0, batch - len(image))] + [(0, 0)] * 3)  # one shape, one program
+        predicted, heat = jax.device_get(predict(variables, filled))
+        predicted = {name: array[: len(image)] for name, array in predicted.items()}
+        stems = [f"{start + i:04}_{pathlib.Path(files[start + i]).stem}" for i in range(len(image))]
         for name, picture in task.draw({"image": image, "name": stems}, predicted, {}).items():
             draw.save(output / name, picture)
-    names = dict(enumerate(config.data.class_names))
-    for row in rows:
-        row["class_names"] = [names.get(c, str(c)) for c in row["classes"]]
+        for i, stem in enumerate(stems):
+            row = {name: array[i].tolist() for name, array in predicted.items()}
+            row["class_names"] = [names.get(c, str(c)) for c in row["classes"]]
+            if maps:
+                words = [f"{n} {p:.1%}" for n, p in zip(row["class_names"], row["probabilities"])]
+                seen = classification.draw_activation_maps(image[i], heat[i], words)
+                draw.save(output / f"{stem}_cam.png", seen)
+            rows.append({"file": files[start + i]} | row)
     train.write_whole(output / "predictions.json", json.dumps(rows, indent=1) + "\n")
     print(f"{len(rows)} images: {output}/predictions.json and a picture of each")
 

@@ -11,6 +11,7 @@ from jaxcv.data import augment
 from jaxcv.train import Task
 
 _NAMED = 5  # classes that a prediction names
+_CELL = 224  # side in pixels of a class activation map, as drawn
 
 
 def create(config):
@@ -83,6 +84,40 @@ def create(config):
         predict=predict,
         draw=functools.partial(_draw, class_names=config.data.class_names),
     )
+
+
+def activation_maps(config):
+    """Class activation maps of a run's network (`models.class_activation_map`).
+
+    Returns:
+        The function (variables, image [B, H, W, C], classes [B, N]) -> [B, N, h, w].
+
+    Raises:
+        ValueError: the network has none, or as `create`.
+    """
+    head = models.pooled_head(_model(config)[0])
+
+    def maps(variables, image, classes):
+        image = augment.normalize(
+            augment.as_float(image), mean=config.data.mean, std=config.data.std
+        )
+        features, kernel, _ = head(variables, image)
+        return jax.vmap(models.class_activation_map, (0, None, 0))(features, kernel, classes)
+
+    return maps
+
+
+def draw_activation_maps(image, maps, captions):
+    """An image and beside it its maps as heat, each over its own range: uint8 [H, W, 3].
+
+    Args:
+        image: [H, W, C] as of a batch.
+        maps: [N, h, w].
+        captions: N lines of text.
+    """
+    large = draw.enlarge(image, max(1, _CELL // max(image.shape[:2])))
+    tiles = [large] + [draw.heat(large, one) for one in maps]
+    return draw.grid(tiles, captions=["", *captions], columns=3, cell=_CELL)
 
 
 def _model(config):
