@@ -1,8 +1,7 @@
 """Predicts on images: files and folders in, JSON and drawn pictures out.
 
     python -m experiments.predict --workdir=runs/lenet --inputs=photo.jpg,folder --output=predicted
-    python -m experiments.predict --model=resnet50 --weights=published --inputs=photo.jpg \\
-        --output=predicted
+    python -m experiments.predict --model=resnet50 --weights=published --inputs=folder --output=out
 
 Either of a run, whose folder experiments.train was given, or of a network of jaxcv.models with a
 file of its weights: a checkpoint in the reference's layout (.pth, .safetensors, .npz) or
@@ -11,7 +10,7 @@ file of its weights: a checkpoint in the reference's layout (.pth, .safetensors,
 
 Images are read as viewers show them and brought to the size and channels that the network was
 trained on. Writes predictions.json (a list: the file and its five likeliest classes) and a picture
-for every image. Of 1,000 classes without names ImageNet's are taken. --cam adds a picture NAME_cam
+for every image. Of 1,000 classes without names ImageNet's are taken. --cam=true adds a picture NAME_cam
 of where the network sees each of the five (class activation maps).
 """
 
