@@ -3,8 +3,10 @@
     python -m experiments.evaluate --workdir=runs/lenet --split=test
 
 The folder is one that experiments.train was given. Fields of its config can be replaced, say
---config.data.dir=FOLDER for data in another place or --config.batch_size=512. Writes
-evaluation/SPLIT.json and pictures into the folder and prints the metrics.
+--config.data.dir=FOLDER for data in another place or --config.batch_size=512. Several views of
+each image, whose probabilities are averaged: --config.views.ten_crop=224 (corners, centre, their
+mirrors), --config.views.sizes=224,256,288, --config.views.mirror=true. Writes evaluation/SPLIT.json
+and pictures into the folder and prints the metrics.
 """
 
 import json

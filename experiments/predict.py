@@ -10,8 +10,8 @@ file of its weights: a checkpoint in the reference's layout (.pth, .safetensors,
 
 Images are read as viewers show them and brought to the size and channels that the network was
 trained on. Writes predictions.json (a list: the file and its five likeliest classes) and a picture
-for every image. Of 1,000 classes without names ImageNet's are taken. --cam=true adds a picture NAME_cam
-of where the network sees each of the five (class activation maps).
+for every image. Of 1,000 classes without names ImageNet's are taken. --cam=true adds a picture
+NAME_cam of where the network sees each of the five (class activation maps).
 """
 
 import json

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcv import draw, layers, losses, metrics, models
-from jaxcv.data import augment
+from jaxcv.data import augment, views
 from jaxcv.train import Task
 
 _NAMED = 5  # classes that a prediction names
@@ -18,8 +18,9 @@ def create(config):
     """The Task of a classification run.
 
     Batches hold `image` [B, H, W, C], uint8 or float 0..1, and `label` [B] int. Reads
-    `config.model`, `config.dtype`, `config.remat`, `config.augment`, `config.label_smoothing` and
-    of `config.data` `class_names`, `mean` and `std`. Metrics are those of
+    `config.model`, `config.dtype`, `config.remat`, `config.augment`, `config.views`,
+    `config.label_smoothing` and of `config.data` `class_names`, `image_size`, `mean` and `std`.
+    Metrics are those of
     `metrics.classification_scores`, and `loss`, without smoothing. Predictions are `classes` and
     `probabilities`, [B, 5] (or as many as there are classes), the most probable first.
 
@@ -34,12 +35,20 @@ def create(config):
         raise ValueError(f"label_smoothing must be in [0, 1], got {smoothing}.")
     normalised = functools.partial(augment.normalize, mean=config.data.mean, std=config.data.std)
 
+    seen = views.create(config.views, image_size=config.data.image_size)
+
     def logits_of(variables, image):
-        image = normalised(augment.as_float(image))
-        return model.apply(variables, image, train=False)["logits"].astype(jnp.float32)
+        """[B, K]; of several views, those of their mean probabilities."""
+        logits = []
+        for view in seen(augment.as_float(image)):
+            count, batch = view.shape[:2]
+            flat = normalised(view.reshape(count * batch, *view.shape[2:]))
+            one = model.apply(variables, flat, train=False)["logits"].astype(jnp.float32)
+            logits.append(one.reshape(count, batch, -1))
+        return views.average(jnp.concatenate(logits))
 
     def init(key, batch):
-        return model.init(key, normalised(augment.as_float(batch["image"])))
+        return model.init(key, normalised(seen(augment.as_float(batch["image"]))[0][0]))
 
     def loss(variables, batch, key):
         augment_key, dropout_key = jax.random.split(key)
