@@ -81,6 +81,8 @@ def _data():
     data.download = False  # may a set that is not in `dir` be downloaded and built?
     data.train_split = "train"
     data.eval_splits = ("test",)
+    data.classes = ()  # names of the classes that are kept, in their new order; empty: all
+    data.labels_per_class = 0  # training examples of each class, drawn by the run's seed; 0: all
     data.image_size = 0  # pixels a side; 0: as the set has them
     data.channels = 0  # 1 or 3; 0: as the set has them
     data.class_names = ()  # empty: as the set has them

@@ -32,6 +32,7 @@ def main(overrides):
     with cli.door():
         split = _SPLIT.value
         splits = {"data.train_split": split, "data.eval_splits": (split,)}
+        splits["data.labels_per_class"] = 0  # a limit of training alone
         config = parts.open_run(_WORKDIR.value, overrides | splits)
         train.setup(compilation_cache=config.compilation_cache)
         batches = parts.open_data(config)

@@ -24,6 +24,26 @@ def open_data(config):
     return batches
 
 
+def prepare(config, workdir):
+    """(task, batches, variables) for `train.loop` in a folder; raises what is found wrong.
+
+    What the config left to the data set is filled in, as of `open_data`.
+    """
+    batches = open_data(config)
+    task = tasks.create(config)
+    train.check(task, config, workdir, batches.example)
+    variables = train.initial_variables(
+        task,
+        batches.example,
+        seed=config.seed,
+        init_from=config.init_from,
+        there=published_variables(config),
+        include=config.init_include,
+        exclude=config.init_exclude,
+    )
+    return task, batches, variables
+
+
 def published_variables(config):
     """Variables of `config.init_from` where that is published weights; None for a run's folder."""
     source = config.init_from
