@@ -14,7 +14,7 @@ import sys
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from experiments import load_config, parts
 from jaxcv import train
@@ -27,6 +27,7 @@ CONFIG = "configs/classification/transfer_cifar10.py"
 
 
 def main(_):
+    logging.set_verbosity(logging.WARNING)  # orbax tells of every file
     folder = pathlib.Path(RUNS.value)
     pretrained = _run(f"{CONFIG}:pretrain", folder / "pretrained")
     start = {
@@ -67,8 +68,9 @@ def _table(pretrained, scratch, transferred):
         "# A few labels, with and without features learned on other classes",
         "",
         f"By `python -m benchmarks.transfer`, jax {jax.__version__} on {pretrained['device']},"
-        f" {minutes:.1f} minutes in all. The network that knows the other half:"
-        f" {pretrained['metrics']['test/top1']:.1%} there. Top-1 on the test images of this half:",
+        f" {minutes:.1f} minutes in all.",
+        f"The network that knows the other half: {pretrained['metrics']['test/top1']:.1%} there.",
+        "Top-1 on the test images of this half:",
         "",
         "| seed | from scratch | transferred |",
         "|---|---|---|",

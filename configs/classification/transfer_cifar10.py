@@ -10,7 +10,10 @@ python -m experiments.train --config=configs/classification/transfer_cifar10.py 
     --config.init_from=runs/pretrained --config.init_exclude='linear/.*' \
     --config.optimizer.freeze='(?!linear/).*' --workdir=runs/transfer
 
-`python -m benchmarks.transfer` does all of it for five seeds: docs/transfer.md.
+What is frozen are parameters; the statistics of norms follow the new images. All of it, for five
+seeds, is `python -m benchmarks.transfer`: 5 minutes on 2 x86 cores that other work shared, 38.6 %
+from scratch, 50.2 % transferred (docs/transfer.md). Training images were JPEG copies (quality 91),
+test images the originals.
 """
 
 from configs import base
