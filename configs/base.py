@@ -53,6 +53,7 @@ def get_config(task):
 
     config.data = _data()
     config.augment = _augment()
+    config.views = _views()
     config.optimizer = _optimizer()
     config.schedule = _schedule()
     return config
@@ -80,6 +81,8 @@ def _data():
     data.download = False  # may a set that is not in `dir` be downloaded and built?
     data.train_split = "train"
     data.eval_splits = ("test",)
+    data.classes = ()  # names of the classes that are kept, in their new order; empty: all
+    data.labels_per_class = 0  # training examples of each class, drawn by the run's seed; 0: all
     data.image_size = 0  # pixels a side; 0: as the set has them
     data.channels = 0  # 1 or 3; 0: as the set has them
     data.class_names = ()  # empty: as the set has them
@@ -134,6 +137,18 @@ def _augment():
     augment.cutout = 0  # side in pixels of the square that is cut out
     augment.erasing = 0.0  # probability of random erasing
     return augment
+
+
+def _views():
+    """Of each image in evaluation and prediction; their probabilities are averaged. Default: one.
+
+    A batch holds as many images as views, so a large `batch_size` may have to shrink.
+    """
+    views = ConfigDict()
+    views.sizes = ()  # pixels a side that images are resized to, one after the other
+    views.ten_crop = 0  # pixels a side of crops: corners, centre, their mirrors; 0: whole images
+    views.mirror = False  # whole images and their mirrors
+    return views
 
 
 def _optimizer():

@@ -3,8 +3,10 @@
     python -m experiments.evaluate --workdir=runs/lenet --split=test
 
 The folder is one that experiments.train was given. Fields of its config can be replaced, say
---config.data.dir=FOLDER for data in another place or --config.batch_size=512. Writes
-evaluation/SPLIT.json and pictures into the folder and prints the metrics.
+--config.data.dir=FOLDER for data in another place or --config.batch_size=512. Several views of
+each image, whose probabilities are averaged: --config.views.ten_crop=224 (corners, centre, their
+mirrors), --config.views.sizes=224,256,288, --config.views.mirror=true. Writes evaluation/SPLIT.json
+and pictures into the folder and prints the metrics.
 """
 
 import json
@@ -30,6 +32,7 @@ def main(overrides):
     with cli.door():
         split = _SPLIT.value
         splits = {"data.train_split": split, "data.eval_splits": (split,)}
+        splits["data.labels_per_class"] = 0  # a limit of training alone
         config = parts.open_run(_WORKDIR.value, overrides | splits)
         train.setup(compilation_cache=config.compilation_cache)
         batches = parts.open_data(config)

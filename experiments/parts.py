@@ -2,8 +2,10 @@
 
 import pathlib
 
+from configs import base
 from experiments.config import from_plain, override
 from jaxcv import data, draw, tasks, train, weights
+from jaxcv.data import imagenet
 
 
 def open_data(config):
@@ -22,14 +24,33 @@ def open_data(config):
     return batches
 
 
+def prepare(config, workdir):
+    """(task, batches, variables) for `train.loop` in a folder; raises what is found wrong.
+
+    What the config left to the data set is filled in, as of `open_data`.
+    """
+    batches = open_data(config)
+    task = tasks.create(config)
+    train.check(task, config, workdir, batches.example)
+    variables = train.initial_variables(
+        task,
+        batches.example,
+        seed=config.seed,
+        init_from=config.init_from,
+        there=published_variables(config),
+        include=config.init_include,
+        exclude=config.init_exclude,
+    )
+    return task, batches, variables
+
+
 def published_variables(config):
     """Variables of `config.init_from` where that is published weights; None for a run's folder."""
     source = config.init_from
     if source.partition(":")[0] != "published" and not pathlib.Path(source).is_file():
         return None
     # Without num_classes: as many as the file has, for the patterns to choose from.
-    attributes = {k: v for k, v in config.model.items() if k not in ("name", "num_classes")}
-    return weights.load(config.model.name, source, **attributes)
+    return weights.load(config.model.name, source, **_attributes(config, leave=("num_classes",)))
 
 
 def open_run(workdir, overrides):
@@ -46,6 +67,41 @@ def trained_task(config, workdir, example, step):
     return task, step, variables
 
 
+def published_config(name, file, overrides):
+    """The config of a published network, which has no run: for `published_task`.
+
+    Its images have the size that its checkpoints are for, and torchvision's mean; `overrides`
+    say where a network wants it otherwise.
+    """
+    config = base.get_config(task="classification").lock()
+    overrides = overrides | {"model.name": name}
+    override(config, overrides)
+    (height, _, channels), num_classes = weights.interface(name, **_attributes(config))
+    own = {
+        "init_from": file,
+        "model.num_classes": num_classes,
+        "data.image_size": height,
+        "data.channels": channels,
+    }
+    if channels == 3:
+        own |= {"data.mean": imagenet.MEAN, "data.std": imagenet.STD}
+    override(config, own | overrides)
+    return config
+
+
+def published_task(config):
+    """(task, variables) of a `published_config`."""
+    variables = weights.load(config.model.name, config.init_from, **_attributes(config))
+    return tasks.create(config), variables
+
+
+def name_classes(config):
+    """Gives a network that tells 1,000 classes apart ImageNet's names, where it has none."""
+    if not config.data.class_names and config.model.num_classes == len(imagenet.class_names()):
+        with config.unlocked():
+            config.data.class_names = imagenet.class_names()
+
+
 def draw_curves(workdir):
     """Pictures of the metrics of a run over its steps, one for each name, below its pictures/."""
     rows = train.read_rows(pathlib.Path(workdir) / "metrics.jsonl")
@@ -59,3 +115,11 @@ def show(metrics):
     """{name: float} as lines for people."""
     width = max(map(len, metrics), default=0)
     return "\n".join(f"{name:<{width}}  {value:.6g}" for name, value in sorted(metrics.items()))
+
+
+def _attributes(config, leave=()):
+    """What the config says of the model beside its name: {attribute: value}."""
+    attributes = {k: v for k, v in config.model.items() if k not in ("name", *leave)}
+    if attributes.get("num_classes", 0) is None:  # not given
+        del attributes["num_classes"]
+    return attributes

@@ -1,10 +1,17 @@
 """Predicts on images: files and folders in, JSON and drawn pictures out.
 
     python -m experiments.predict --workdir=runs/lenet --inputs=photo.jpg,folder --output=predicted
+    python -m experiments.predict --model=resnet50 --weights=published --inputs=folder --output=out
 
-The folder is one that experiments.train was given. Images are read as viewers show them and brought
-to the size and channels that the run was trained on. Writes predictions.json (a list: the file and
-what was predicted) and a picture for every image.
+Either of a run, whose folder experiments.train was given, or of a network of jaxcv.models with a
+file of its weights: a checkpoint in the reference's layout (.pth, .safetensors, .npz) or
+"published", the file that jaxcv.weights knows. Its images are normalised as torchvision's unless
+--config.data.mean and --config.data.std say otherwise (0.5,0.5,0.5 for timm's Inception v4).
+
+Images are read as viewers show them and brought to the size and channels that the network was
+trained on. Writes predictions.json (a list: the file and its five likeliest classes) and a picture
+for every image. Of 1,000 classes without names ImageNet's are taken. --cam=true adds a picture
+NAME_cam of where the network sees each of the five (class activation maps).
 """
 
 import json
@@ -14,9 +21,12 @@ from absl import flags
 from experiments import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_STEP = flags.DEFINE_integer("step", None, "Step of the run's checkpoint; default: the newest.")
+_MODEL = flags.DEFINE_string("model", None, "Name of a network, in place of a run.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "Its checkpoint file, or published.")
 _INPUTS = flags.DEFINE_list("inputs", None, "Image files and folders of them.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
-_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; default: the newest.")
+_CAM = flags.DEFINE_bool("cam", False, "Draw class activation maps as well.")
 _BATCH = 32
 
 
@@ -29,10 +39,11 @@ def main(overrides):
     from experiments import parts
     from jaxcv import draw, train
     from jaxcv.data import images
+    from jaxcv.tasks import classification
 
     output = pathlib.Path(_OUTPUT.value)
     with cli.door():
-        config = parts.open_run(_WORKDIR.value, overrides)
+        config = _config(overrides)
         train.setup(compilation_cache=config.compilation_cache)
         size, channels = config.data.image_size, config.data.channels
         if not size:
@@ -40,32 +51,56 @@ def main(overrides):
                 f"{_WORKDIR.value} was trained on images that are not square, to which others"
                 " cannot be fitted. Train it with data.image_size set."
             )
+        parts.name_classes(config)
         files = images.find(_INPUTS.value)
         pictures = [images.fit(images.decode(f, channels=channels), size=size) for f in files]
-        example = {"image": np.zeros((1, size, size, channels), np.uint8)}
-        task, _, variables = parts.trained_task(config, _WORKDIR.value, example, _STEP.value)
+        if _WORKDIR.value:
+            example = {"image": np.zeros((1, size, size, channels), np.uint8)}
+            task, _, variables = parts.trained_task(config, _WORKDIR.value, example, _STEP.value)
+        else:
+            task, variables = parts.published_task(config)
+        maps = classification.activation_maps(config) if _CAM.value else None
         output.mkdir(parents=True, exist_ok=True)
-    predict = jax.jit(task.predict)
+
+    @jax.jit
+    def predict(variables, image):
+        predicted = task.predict(variables, {"image": image})
+        return predicted, maps and maps(variables, image, predicted["classes"])
+
+    names = dict(enumerate(config.data.class_names))
     rows = []
-    for start in range(0, len(files), _BATCH):
-        names = files[start : start + _BATCH]
-        image = np.stack(pictures[start : start + _BATCH])
-        filled = np.pad(image, [(0, _BATCH - len(image))] + [(0, 0)] * 3)  # one shape, one program
-        predicted = predict(variables, {"image": filled})
-        predicted = {k: np.asarray(v)[: len(names)] for k, v in predicted.items()}
-        rows += [
-            {"file": name} | {k: v[i].tolist() for k, v in predicted.items()}
-            for i, name in enumerate(names)
-        ]
-        stems = [f"{start + i:04}_{pathlib.Path(name).stem}" for i, name in enumerate(names)]
+    batch = min(_BATCH, len(files))
+    for start in range(0, len(files), batch):
+        image = np.stack(pictures[start : start + batch])
+        filled = np.pad(image, [(0, batch - len(image))] + [(0, 0)] * 3)  # one shape, one program
+        predicted, heat = jax.device_get(predict(variables, filled))
+        predicted = {name: array[: len(image)] for name, array in predicted.items()}
+        stems = [f"{start + i:04}_{pathlib.Path(files[start + i]).stem}" for i in range(len(image))]
         for name, picture in task.draw({"image": image, "name": stems}, predicted, {}).items():
             draw.save(output / name, picture)
-    names = dict(enumerate(config.data.class_names))
-    for row in rows:
-        row["class_names"] = [names.get(c, str(c)) for c in row["classes"]]
+        for i, stem in enumerate(stems):
+            row = {name: array[i].tolist() for name, array in predicted.items()}
+            row["class_names"] = [names.get(c, str(c)) for c in row["classes"]]
+            if maps:
+                words = [f"{n} {p:.1%}" for n, p in zip(row["class_names"], row["probabilities"])]
+                seen = classification.draw_activation_maps(image[i], heat[i], words)
+                draw.save(output / f"{stem}_cam.png", seen)
+            rows.append({"file": files[start + i]} | row)
     train.write_whole(output / "predictions.json", json.dumps(rows, indent=1) + "\n")
     print(f"{len(rows)} images: {output}/predictions.json and a picture of each")
 
 
+def _config(overrides):
+    """Of the run, or of the network and its file; checks that one of them is named."""
+    from experiments import parts
+
+    run = (bool(_WORKDIR.value), bool(_MODEL.value), bool(_WEIGHTS.value))
+    if run == (True, False, False):
+        return parts.open_run(_WORKDIR.value, overrides)
+    if run == (False, True, True):
+        return parts.published_config(_MODEL.value, _WEIGHTS.value, overrides)
+    raise ValueError("Give either --workdir, or --model and --weights. See --help.")
+
+
 if __name__ == "__main__":
-    cli.run(main, __doc__, required=("workdir", "inputs", "output"))
+    cli.run(main, __doc__, required=("inputs", "output"))

@@ -32,24 +32,13 @@ def main(overrides):
     import jax
 
     from experiments import parts
-    from jaxcv import tasks, train
+    from jaxcv import train
 
     with cli.door():
         if _COORDINATOR.value:
             train.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         train.setup(compilation_cache=config.compilation_cache, debug=config.debug)
-        batches = parts.open_data(config)
-        task = tasks.create(config)
-        train.check(task, config, _WORKDIR.value, batches.example)
-        variables = train.initial_variables(
-            task,
-            batches.example,
-            seed=config.seed,
-            init_from=config.init_from,
-            there=parts.published_variables(config),
-            include=config.init_include,
-            exclude=config.init_exclude,
-        )
+        task, batches, variables = parts.prepare(config, _WORKDIR.value)
     result = train.loop(task, batches, config, _WORKDIR.value, variables)
     if result is not None and jax.process_index() == 0:
         parts.draw_curves(_WORKDIR.value)

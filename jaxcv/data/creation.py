@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from jaxcv.data import cache, digit_scenes, digits, folder, pipeline, tfds
+from jaxcv.data import cache, digit_scenes, digits, folder, pipeline, selection, tfds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +49,12 @@ def create(config):
     splits = dict.fromkeys((fields.train_split, *fields.eval_splits))
     sources = {split: open_split(fields, split) for split in splits}
     source = sources[fields.train_split]
+    if fields.labels_per_class < 0:
+        raise ValueError(
+            f"data.labels_per_class must be 0 (all) or more, got {fields.labels_per_class}."
+        )
+    if fields.labels_per_class:
+        source = selection.few_of_each(source, fields.labels_per_class, seed=config.seed)
     share = {
         "batch_size": config.batch_size,
         "hosts": jax.process_count(),
@@ -80,7 +86,7 @@ def create(config):
 
 
 def open_split(fields, split):
-    """One split of the data set that `fields` (config.data) names: -> Source.
+    """One split of the data set that `fields` (config.data) names, of its classes: -> Source.
 
     Raises:
         ValueError: as `create`.
@@ -91,6 +97,11 @@ def open_split(fields, split):
         raise ValueError(
             f"data.image_size must be 0 (the set's own) or more, got {fields.image_size}."
         )
+    source = _whole(fields, split)
+    return selection.of_classes(source, fields.classes) if fields.classes else source
+
+
+def _whole(fields, split):
     form = {"image_size": fields.image_size, "channels": fields.channels}
     match fields.name:
         case "digits":

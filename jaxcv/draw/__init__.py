@@ -6,7 +6,7 @@ give what is drawn over them the same factor as `scale`.
 """
 
 from jaxcv.draw.charts import bars, confusion_matrix, curves
-from jaxcv.draw.overlays import boxes, keypoints, masks, segments
+from jaxcv.draw.overlays import boxes, heat, keypoints, masks, segments
 from jaxcv.draw.picture import enlarge, save
 from jaxcv.draw.sheet import grid
 
@@ -17,6 +17,7 @@ __all__ = [
     "curves",
     "enlarge",
     "grid",
+    "heat",
     "keypoints",
     "masks",
     "save",

@@ -1,4 +1,4 @@
-"""What a network found, drawn over its image: boxes, instance masks, keypoints, semantic maps."""
+"""What a network found, drawn over its image: boxes, masks, keypoints, maps of classes or heat."""
 
 import numpy as np
 
@@ -138,6 +138,37 @@ def segments(image, segments, *, background=0, ignore=255, scale=1, opacity=0.6)
             colour = (128, 128, 128) if label == ignore else picture.colour(label)
             canvas[inside] = _mix(canvas[inside], colour, opacity)
     return canvas
+
+
+def heat(image, values, *, limits=None, opacity=0.5):
+    """The image under colours from blue (low) over green to red (high): a map of evidence.
+
+    Args:
+        image: [H, W, 1 or 3] uint8 or float 0..1.
+        values: [h, w] finite, of a map that covers the image; brought to its size by bilinear
+            interpolation.
+        limits: values shown in the lowest and the highest colour; None: the map's own extremes.
+        opacity: of the colours, 0..1.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        ValueError: values are not [h, w], or not finite.
+    """
+    from matplotlib import colormaps
+    from PIL import Image
+
+    canvas = picture.as_picture(image)
+    values = _checked("values", values, (None, None)).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("values must be finite, got nan or inf.")
+    low, high = (values.min(), values.max()) if limits is None else limits
+    share = (values - low) / (high - low if high > low else 1)
+    form = (canvas.shape[1], canvas.shape[0])
+    share = np.asarray(Image.fromarray(share).resize(form, Image.Resampling.BILINEAR))
+    colours = 255 * colormaps["turbo"](np.clip(share, 0, 1))[..., :3]
+    return _mix(canvas, colours, opacity)
 
 
 def _tag(canvas, x, y, text, colour):

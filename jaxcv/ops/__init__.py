@@ -76,12 +76,14 @@ from jaxcv.ops.sampling import (
     warp_flow,
 )
 from jaxcv.ops.suppression import batched_nms, merge_boxes, nms, soft_nms
+from jaxcv.ops.svm import LinearSVM, linear_svm, linear_svm_objective
 
 __all__ = [
     "Bilateral",
     "ExactKernel",
     "Gaussian",
     "LatticeKernel",
+    "LinearSVM",
     "Pairwise",
     "adaptive_avg_pool",
     "adaptive_max_pool",
@@ -117,6 +119,8 @@ __all__ = [
     "interpolate_displacement",
     "kmeans_priors",
     "lattice_kernel",
+    "linear_svm",
+    "linear_svm_objective",
     "local_response_norm",
     "map_labels",
     "mask_iou",

@@ -7,18 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcv import draw, layers, losses, metrics, models
-from jaxcv.data import augment
+from jaxcv.data import augment, views
 from jaxcv.train import Task
 
 _NAMED = 5  # classes that a prediction names
+_CELL = 224  # side in pixels of a class activation map, as drawn
 
 
 def create(config):
     """The Task of a classification run.
 
     Batches hold `image` [B, H, W, C], uint8 or float 0..1, and `label` [B] int. Reads
-    `config.model`, `config.dtype`, `config.remat`, `config.augment`, `config.label_smoothing` and
-    of `config.data` `class_names`, `mean` and `std`. Metrics are those of
+    `config.model`, `config.dtype`, `config.remat`, `config.augment`, `config.views`,
+    `config.label_smoothing` and of `config.data` `class_names`, `image_size`, `mean` and `std`.
+    Metrics are those of
     `metrics.classification_scores`, and `loss`, without smoothing. Predictions are `classes` and
     `probabilities`, [B, 5] (or as many as there are classes), the most probable first.
 
@@ -33,12 +35,20 @@ def create(config):
         raise ValueError(f"label_smoothing must be in [0, 1], got {smoothing}.")
     normalised = functools.partial(augment.normalize, mean=config.data.mean, std=config.data.std)
 
+    seen = views.create(config.views, image_size=config.data.image_size)
+
     def logits_of(variables, image):
-        image = normalised(augment.as_float(image))
-        return model.apply(variables, image, train=False)["logits"].astype(jnp.float32)
+        """[B, K]; of several views, those of their mean probabilities."""
+        logits = []
+        for view in seen(augment.as_float(image)):
+            count, batch = view.shape[:2]
+            flat = normalised(view.reshape(count * batch, *view.shape[2:]))
+            one = model.apply(variables, flat, train=False)["logits"].astype(jnp.float32)
+            logits.append(one.reshape(count, batch, -1))
+        return views.average(jnp.concatenate(logits))
 
     def init(key, batch):
-        return model.init(key, normalised(augment.as_float(batch["image"])))
+        return model.init(key, normalised(seen(augment.as_float(batch["image"]))[0][0]))
 
     def loss(variables, batch, key):
         augment_key, dropout_key = jax.random.split(key)
@@ -83,6 +93,40 @@ def create(config):
         predict=predict,
         draw=functools.partial(_draw, class_names=config.data.class_names),
     )
+
+
+def activation_maps(config):
+    """Class activation maps of a run's network (`models.class_activation_map`).
+
+    Returns:
+        The function (variables, image [B, H, W, C], classes [B, N]) -> [B, N, h, w].
+
+    Raises:
+        ValueError: the network has none, or as `create`.
+    """
+    head = models.pooled_head(_model(config)[0])
+
+    def maps(variables, image, classes):
+        image = augment.normalize(
+            augment.as_float(image), mean=config.data.mean, std=config.data.std
+        )
+        features, kernel, _ = head(variables, image)
+        return jax.vmap(models.class_activation_map, (0, None, 0))(features, kernel, classes)
+
+    return maps
+
+
+def draw_activation_maps(image, maps, captions):
+    """An image and beside it its maps as heat, each over its own range: uint8 [H, W, 3].
+
+    Args:
+        image: [H, W, C] as of a batch.
+        maps: [N, h, w].
+        captions: N lines of text.
+    """
+    large = draw.enlarge(image, max(1, _CELL // max(image.shape[:2])))
+    tiles = [large] + [draw.heat(large, one) for one in maps]
+    return draw.grid(tiles, captions=["", *captions], columns=3, cell=_CELL)
 
 
 def _model(config):

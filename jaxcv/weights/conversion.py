@@ -1,5 +1,7 @@
 """State dicts of the reference <-> variables."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,6 +43,19 @@ def convert(name, state_dict, *, new_head=None, image_shape=None, say=print, **o
         image_shape=image_shape,
         say=say,
     )
+
+
+class Interface(NamedTuple):
+    """What a published network takes and tells apart."""
+
+    image_shape: tuple  # [H, W, C]
+    num_classes: int
+
+
+def interface(name, **overrides):
+    """The Interface of `models.create(name, **overrides)`: that of its published files."""
+    model = models.create(name, **overrides)
+    return Interface(layouts.example(model).shape[1:], model.num_classes)
 
 
 def to_variables(model, state_dict, *, new_head=None, image_shape=None, say=print):

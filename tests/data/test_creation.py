@@ -26,6 +26,8 @@ def config(tmp_path, **changes):
                 "download": False,
                 "train_split": "train",
                 "eval_splits": ("test",),
+                "classes": (),
+                "labels_per_class": 0,
                 "image_size": 0,
                 "channels": 0,
                 "cache_dir": str(tmp_path / "cache"),
@@ -67,6 +69,21 @@ def test_evaluation_holds_every_example_once(tmp_path):
     assert ids[weight == 1].tolist() == list(range(360))
 
 
+def test_a_run_on_some_classes_with_few_labels_is_evaluated_on_all_of_them(tmp_path):
+    fields = {
+        "data_classes": ("7", "5"),
+        "data_labels_per_class": 4,
+        "data_eval_splits": ("train",),
+    }
+    made = data.create(config(tmp_path, **fields, batch_size=8))
+    batch = next(made.train(0))  # an epoch
+    assert sorted(batch["label"]) == [0] * 4 + [1] * 4
+    assert made.sources["train"].class_names == ("7", "5")
+    seen = np.concatenate([b["label"][b["weight"] > 0] for b in made.evaluation["train"]()])
+    everything = data.open_split(config(tmp_path).data, "train").read(np.arange(1437))["label"]
+    assert np.bincount(seen).tolist() == [(everything == 7).sum(), (everything == 5).sum()]
+
+
 def test_a_folder_is_decoded_once_where_it_fits_and_streamed_where_not(tmp_path):
     for number in range(4):
         path = tmp_path / f"pets/train/class{number % 2}/{number}.png"
@@ -99,6 +116,10 @@ def test_a_folder_is_decoded_once_where_it_fits_and_streamed_where_not(tmp_path)
         ({"data_channels": 4}, r"data\.channels must be 0 .* 1 or 3, got 4"),
         ({"data_image_size": -1}, r"data\.image_size must be 0 .*, got -1"),
         ({"data_workers": -1}, r"data\.workers must be 0 .*, got -1"),
+        (
+            {"data_labels_per_class": -1},
+            r"data\.labels_per_class must be 0 \(all\) or more, got -1",
+        ),
         ({"data_prefetch": 0}, r"data\.prefetch must be at least 1, got 0"),
         ({"data_train_split": "trian"}, "digits has no split 'trian'"),
         ({"data_name": "digit_scene"}, r"'digit_scene' is no data set\. Near it: digit_scenes"),

@@ -107,6 +107,25 @@ def test_segments_tint_every_class_but_the_background():
     assert draw.segments(BLACK, segments, background=None).any(axis=-1).all()
 
 
+def test_heat_goes_from_blue_through_green_to_red():
+    drawn = draw.heat(BLACK, [[-1.0, 0.0, 1.0]], opacity=1).astype(int)
+    assert drawn.shape == (8, 8, 3)
+    assert (drawn == drawn[:1]).all()  # the map has one row
+    assert np.argmax(drawn[0, 3]) == 1
+    assert drawn[0, -1, 0] > 2 * drawn[0, -1, 1:].max()
+    assert drawn[0, 0, 2] > drawn[0, 0, :2].max()
+    half = draw.heat(BLACK, [[-1.0, 0.0, 1.0]])
+    np.testing.assert_allclose(half, drawn / 2, atol=1)
+
+
+def test_limits_of_heat_make_maps_comparable():
+    full, part = (draw.heat(BLACK, [[0, high]], limits=(0, 2)) for high in (2.0, 1.0))
+    np.testing.assert_array_equal(part[:, :2], full[:, :2])
+    assert (part[:, -1] != full[:, -1]).any()
+    flat = draw.heat(BLACK, np.ones((2, 2)))  # no extremes to scale by
+    assert (flat == flat[0, 0]).all()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -127,6 +146,7 @@ def test_segments_tint_every_class_but_the_background():
             lambda: draw.segments(BLACK, np.zeros((4, 4))),
             r"segments must be \[8, 8\], got \[4, 4\]. .*`scale` times",
         ),
+        (lambda: draw.heat(BLACK, np.full((2, 2), np.nan)), "values must be finite"),
     ],
 )
 def test_wrong_shapes_are_named(call, message):

@@ -1,10 +1,14 @@
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcv.data import digits
+from jaxcv import models, weights
+from jaxcv.data import digits, imagenet
+from tests.models import small
 
 IMAGES, LABELS = digits.arrays("test")
 
@@ -23,16 +27,24 @@ def forms(picture, folder):
     picture.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.png", exif=rotated)
 
 
-def predicted(run, trained, output, *inputs):
+def predicted(run, output, *inputs, of):
     ran = run(
         "predict",
-        f"--workdir={trained}",
+        *of,
         f"--inputs={','.join(map(str, inputs))}",
         f"--output={output}",
         "--config.compilation_cache=",
     )
     assert (ran.status, ran.stderr) == (0, "")
     return json.loads((output / "predictions.json").read_text())
+
+
+def saved(path, name, shape, **attributes):
+    """Writes a checkpoint of random values: -> its variables."""
+    model = models.create(name, **attributes)
+    variables = small.random_variables(model, np.zeros((1, *shape), np.float32))
+    weights.save(name, variables, path, image_shape=shape, **attributes)
+    return variables
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +60,9 @@ def folder(tmp_path_factory):
 
 
 def test_files_and_folders_become_json_and_pictures(run, trained, folder, tmp_path):
-    rows = predicted(run, trained, tmp_path / "out", folder / "pixel.png", folder)
+    rows = predicted(
+        run, tmp_path / "out", folder / "pixel.png", folder, of=[f"--workdir={trained}"]
+    )
     names = [f"{i:02}.png" for i in range(40)]
     assert [row["file"] for row in rows[:41]] == [str(folder / n) for n in ("pixel.png", *names)]
     for row in rows:
@@ -64,3 +78,50 @@ def test_files_and_folders_become_json_and_pictures(run, trained, folder, tmp_pa
     assert len(kinds) == 7
     for row in kinds.values():
         assert row["probabilities"] == kinds["grey.png"]["probabilities"], row["file"]
+
+
+def test_a_checkpoint_file_needs_no_run_and_a_thousand_classes_have_imagenets_names(run, tmp_path):
+    variables = saved(tmp_path / "lenet5.npz", "lenet5", (28, 28, 1), num_classes=1000)
+    model = models.create("lenet5", num_classes=1000)
+    image = np.random.default_rng(0).integers(0, 256, (1, 28, 28, 1), np.uint8)
+    Image.fromarray(image[0, ..., 0]).save(tmp_path / "photo.png")
+    network = (
+        "--model=lenet5",
+        f"--weights={tmp_path / 'lenet5.npz'}",
+        "--config.model.num_classes=1000",
+    )
+    [row] = predicted(run, tmp_path / "out", tmp_path / "photo.png", of=network)
+    probabilities = jax.nn.softmax(model.apply(variables, jnp.float32(image / 255))["logits"][0])
+    best = np.argsort(-probabilities)[:5]
+    assert row["classes"] == best.tolist()
+    np.testing.assert_allclose(row["probabilities"], probabilities[best], rtol=1e-4)
+    assert row["class_names"] == [imagenet.class_names()[c] for c in best]
+
+
+def test_maps_of_the_classes_are_drawn_where_the_network_has_them(run, tmp_path):
+    saved(tmp_path / "resnet20.npz", "resnet20", (32, 32, 3), depth=8, width=4)
+    Image.fromarray(IMAGES[0]).save(tmp_path / "photo.png")
+    network = (
+        "--model=resnet20",
+        f"--weights={tmp_path / 'resnet20.npz'}",
+        "--config.model.depth=8",
+        "--config.model.width=4",
+        "--cam",
+    )
+    predicted(run, tmp_path / "out", tmp_path / "photo.png", of=network)
+    drawn = np.asarray(Image.open(tmp_path / "out" / "0000_photo_cam.png"))
+    assert drawn.shape[1] > 3 * 224  # three columns: the photo and five maps
+
+
+def test_maps_of_a_network_that_has_none_are_refused(run, trained, tmp_path):
+    Image.fromarray(IMAGES[0]).save(tmp_path / "photo.png")
+    ran = run(
+        "predict",
+        f"--workdir={trained}",
+        f"--inputs={tmp_path / 'photo.png'}",
+        f"--output={tmp_path / 'out'}",
+        "--cam",
+    )
+    assert (ran.status, ran.stdout, ran.compiled) == (2, "", 0)
+    assert "LeNet5 has no class activation map" in ran.stderr
+    assert not (tmp_path / "out").exists()

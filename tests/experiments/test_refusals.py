@@ -213,7 +213,10 @@ def test_predict_refuses_what_is_no_image(run, trained, tmp_path, content, messa
 
 def test_predict_refuses_missing_files_flags_and_another_model(run, trained, tmp_path):
     image, output = f"--inputs={tmp_path / 'none.png'}", f"--output={tmp_path / 'out'}"
-    assert_refused(run("predict", image), "--workdir and --output must be given. See --help.")
+    assert_refused(run("predict", image), "--output must be given. See --help.")
+    for given in ([], [f"--workdir={trained}", "--model=lenet5"], ["--model=lenet5"]):
+        either = "Give either --workdir, or --model and --weights. See --help."
+        assert_refused(run("predict", image, output, *given), either)
     absent = run("predict", f"--workdir={trained}", image, output)
     assert_refused(absent, ".*none.png: there is no such file or folder. .*")
     Image.new("L", (28, 28)).save(tmp_path / "none.png")

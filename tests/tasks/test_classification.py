@@ -100,12 +100,43 @@ def test_sums_of_batches_add_up(task, measure, variables):
     assert got == want
 
 
+def test_several_views_are_measured_by_their_mean_probabilities(variables):
+    image = np.random.default_rng(1).integers(0, 256, (4, 32, 30, 1), np.uint8)
+    task = tasks.create(config_of(**{"views.ten_crop": 28}))
+    shapes = jax.eval_shape(task.init, jax.random.key(0), BATCH | {"image": image})
+    assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, variables)  # of a crop
+
+    sides = np.stack([image, image[:, :, ::-1]]) / 255  # [2, 4, 32, 30, 1]
+    places = [(0, 0), (0, 2), (4, 0), (4, 2), (2, 1)]
+    crops = np.concatenate([sides[:, :, y : y + 28, x : x + 28] for y, x in places])
+    network = models.create("lenet5", num_classes=7)
+    logits = jax.jit(network.apply)(
+        variables, jnp.float32(crops.reshape(40, 28, 28, 1) - MEAN) / STD
+    )
+    want = np.float64(jax.nn.softmax(logits["logits"])).reshape(10, 4, 7).mean(0)
+
+    sums, _ = jax.jit(task.measure)(variables, BATCH | {"image": image})
+    metrics = task.summarise(jax.tree.map(np.float64, sums), {})
+    own = np.log(want[np.arange(4), BATCH["label"]])[:3]
+    assert metrics["loss"] == pytest.approx(-own.mean(), rel=1e-5)
+    assert metrics["top1"] == (want.argmax(1) == BATCH["label"])[:3].mean()
+    predicted = jax.jit(task.predict)(variables, {"image": image})
+    np.testing.assert_allclose(predicted["probabilities"][:, 0], want.max(1), rtol=1e-5)
+
+
 def test_predictions_are_the_five_most_probable_first(task, variables, log_probabilities):
     predicted = jax.jit(task.predict)(variables, {"image": BATCH["image"]})
     order = np.argsort(-log_probabilities, axis=1)[:, :5]
     np.testing.assert_array_equal(predicted["classes"], order)
     want = np.exp(np.take_along_axis(log_probabilities, order, axis=1))
     np.testing.assert_allclose(predicted["probabilities"], want, rtol=1e-5)
+
+
+def test_of_three_classes_three_are_named():
+    task = tasks.create(config_of(**{"data.class_names": ("a", "b", "c")}))
+    variables = jax.eval_shape(task.init, jax.random.key(0), BATCH)
+    predicted = jax.eval_shape(task.predict, variables, BATCH)
+    assert predicted["classes"].shape == predicted["probabilities"].shape == (4, 3)
 
 
 def test_augmentation_follows_the_key():

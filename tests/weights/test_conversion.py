@@ -204,3 +204,8 @@ def test_an_unknown_rule_is_named(monkeypatch):
     monkeypatch.setitem(STATE_DICT, "rename", {})
     with pytest.raises(ValueError, match=r"\['rename'\], which must be of image, renamed"):
         weights.to_variables(Odd(), ODD_STATE)
+
+
+def test_the_interface_is_that_of_the_published_files():
+    assert weights.interface("inception_v3") == ((299, 299, 3), 1000)
+    assert weights.interface("lenet5", num_classes=7) == ((28, 28, 1), 7)
