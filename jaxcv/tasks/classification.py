@@ -17,10 +17,12 @@ def create(config):
     """The Task of a classification run.
 
     Batches hold `image` [B, H, W, C], uint8 or float 0..1, and `label` [B] int. Reads
-    `config.model`, `config.dtype`, `config.remat`, `config.augment`, `config.label_smoothing` and
-    of `config.data` `class_names`, `mean` and `std`. Metrics are those of
-    `metrics.classification_scores`, and `loss`, without smoothing. Predictions are `classes` and
-    `probabilities`, [B, 5] (or as many as there are classes), the most probable first.
+    `config.model`, `config.dtype`, `config.remat`, `config.augment`, `config.label_smoothing`,
+    `config.aux_weight` and of `config.data` `class_names`, `mean`, `std`, `eval_resize` and
+    `eval_crop`. In training `top1` is the share that the predicted class has in the target, which
+    mixup and CutMix make of two classes. Metrics are those of `metrics.classification_scores`,
+    and `loss`, without smoothing. Predictions are `classes` and `probabilities`, [B, 5] (or as
+    many as there are classes), the most probable first.
 
     Raises:
         ValueError: an unknown model, an attribute it does not have, fewer classes than names,
@@ -28,22 +30,22 @@ def create(config):
     """
     model, num_classes = _model(config)
     augmented = augment.create(config.augment)
-    smoothing = config.label_smoothing
-    if not 0 <= smoothing <= 1:
-        raise ValueError(f"label_smoothing must be in [0, 1], got {smoothing}.")
+    mixed = augment.create_mixing(config.augment, num_classes=num_classes)
+    cross_entropy = _loss(config)
     normalised = functools.partial(augment.normalize, mean=config.data.mean, std=config.data.std)
+    middle = _middle(config.data)
 
     def logits_of(variables, image):
-        image = normalised(augment.as_float(image))
+        image = normalised(middle(image))
         return model.apply(variables, image, train=False)["logits"].astype(jnp.float32)
 
     def init(key, batch):
-        return model.init(key, normalised(augment.as_float(batch["image"])))
+        return model.init(key, normalised(middle(batch["image"])))
 
     def loss(variables, batch, key):
         augment_key, dropout_key = jax.random.split(key)
         keys = layers.example_keys(augment_key, len(batch["image"]))
-        batch = augmented(keys, batch)
+        batch = mixed(jax.vmap(jax.random.fold_in, (0, None))(keys, 1), augmented(keys, batch))
         outputs, collections = model.apply(
             variables,
             normalised(batch["image"]),
@@ -51,10 +53,13 @@ def create(config):
             rngs={"dropout": dropout_key},
             mutable=[name for name in variables if name != "params"],
         )
-        logits, weight = outputs["logits"].astype(jnp.float32), batch["weight"]
-        values = losses.cross_entropy(logits, batch["label"], label_smoothing=smoothing)
-        right = logits.argmax(-1) == batch["label"]
-        terms = {"cross_entropy": ((values * weight).sum(), weight.sum())}
+        weight = batch["weight"]
+        target = batch.get("target", batch["label"])
+        terms = {
+            name: ((values * weight).sum(), weight.sum())
+            for name, values in cross_entropy(outputs, target).items()
+        }
+        right = _share(target, outputs["logits"].argmax(-1))
         return terms, (collections, {"top1": ((right * weight).sum(), weight.sum())})
 
     def measure(variables, batch):
@@ -103,6 +108,55 @@ def _model(config):
         **attributes,
     )
     return model, num_classes
+
+
+def _loss(config):
+    """Function (outputs of the model, labels or probabilities) -> {term: [B]}."""
+    smoothing, aux_weight = config.label_smoothing, config.aux_weight
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"label_smoothing must be in [0, 1], got {smoothing}.")
+    if aux_weight < 0:
+        raise ValueError(f"aux_weight must be at least 0, got {aux_weight}.")
+
+    def cross_entropy(outputs, target):
+        heads = {"cross_entropy": (1, outputs["logits"])}
+        if aux_weight:
+            heads |= {name: (aux_weight, x) for name, x in outputs.get("aux", {}).items()}
+        options = {"label_smoothing": smoothing}
+        return {
+            name: weight * losses.cross_entropy(logits.astype(jnp.float32), target, **options)
+            for name, (weight, logits) in heads.items()
+        }
+
+    return cross_entropy
+
+
+def _middle(fields):
+    """Function of images [B, H, W, C] -> float, resized and cut as `fields` (config.data) say."""
+    size, crop = fields.eval_resize, fields.eval_crop
+    given = size or fields.image_size
+    if min(size, crop) < 0 or (given and crop > given):
+        raise ValueError(
+            "data.eval_resize must be at least 0, and data.eval_crop at least 0 and no more than"
+            f" it or data.image_size ({given}), got {size} and {crop}."
+        )
+
+    def middle(image):
+        image = augment.as_float(image)
+        for change, side in ((augment.resize, size), (augment.center_crop, crop)):
+            if side:
+                cut = functools.partial(change, size=(side, side))
+                image = jax.vmap(lambda one, cut=cut: cut({"image": one})["image"])(image)
+        return image
+
+    return middle
+
+
+def _share(target, classes):
+    """What part of each target, a label or probabilities, the predicted classes [B] have: [B]."""
+    if jnp.issubdtype(target.dtype, jnp.integer):
+        return classes == target
+    return jnp.take_along_axis(target, classes[:, None], axis=1)[:, 0]
 
 
 def _dtype(name):
