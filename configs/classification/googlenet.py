@@ -28,8 +28,8 @@ def get_config(variant=""):
 
     if variant == "smoke":
         modules = (
-            ("inception3a", (64, 96, 128, 16, 32, 32)),
             ("inception4a", (192, 96, 208, 16, 48, 64)),
+            ("inception4d", (112, 144, 288, 32, 64, 64)),
         )
-        imagenet.smoke(config, lr=0.02, image_size=64, modules=modules, width_multiplier=0.25)
+        imagenet.smoke(config, lr=0.02, image_size=80, modules=modules, width_multiplier=0.25)
     return config.lock()

@@ -12,7 +12,7 @@ from configs import base, imagenet
 def get_config(variant=""):
     """`:smoke` trains on the embedded digits, the stem and the reductions, narrow."""
     base.check_variant(variant, "smoke")
-    config = imagenet.get_config("inception_v4", batch_size=640, epochs=160, size=299, resize=342)
+    config = imagenet.get_config("inception_v4", batch_size=640, epochs=100, size=299, resize=342)
     config.paper = ("Szegedy 2016, table 2", "validation/top1", 0.8)
     config.model.dropout = 0.2  # figures 9 and 15: keep 0.8
     config.label_smoothing = 0.1
