@@ -41,7 +41,7 @@ def steps(epochs, batch_size):
 
 
 def scale_jitter(config, low, high):
-    """Square crops, unscaled, of the image resized to a side of `low` to `high` pixels (VGG's)."""
+    """Square crops, as out of the image resized to a side of `low` to `high` pixels (VGG's)."""
     size = config.data.eval_crop
     config.augment.resized_crop_scale = ((size / high) ** 2, (size / low) ** 2)
     config.augment.resized_crop_ratio = (1.0, 1.0)

@@ -46,12 +46,15 @@ def rand_augment(
     if magnitude_std:
         level = level + magnitude_std * jax.random.normal(level_key, (num_ops,))
         level = jnp.clip(level, 0, most)
-    for i in range(num_ops):
-        amounts = amounts_of(level[i] / most, geometric.image_size(example))
-        operation, argument = _choose(draws[i, 0], draws[i, 1], amounts)
-        operation = jnp.where(draws[i, 2] < probability, operation, INDEX["identity"])
-        example = apply_operation(example, operation, argument, **options)
-    return example
+
+    def one_more(example, drawn):
+        draw, level = drawn
+        amounts = amounts_of(level / most, geometric.image_size(example))
+        operation, argument = _choose(draw[0], draw[1], amounts)
+        operation = jnp.where(draw[2] < probability, operation, INDEX["identity"])
+        return apply_operation(example, operation, argument, **options), None
+
+    return jax.lax.scan(one_more, example, (draws, level))[0]  # compiled once
 
 
 def trivial_augment(key, example, **options):
@@ -84,19 +87,21 @@ def auto_augment(key, example, **options):
     """
     draws = jax.random.uniform(key, (5,))
     policy = jnp.floor(len(_LEARNED) * draws[4]).astype(jnp.int32)
-    for i in range(2):
-        names, probabilities, levels = zip(*(pair[i] for pair in _LEARNED))
-        amounts = _torchvision(jnp.array(levels)[policy] / 9, geometric.image_size(example))
-        arguments = dict(zip(amounts, _arguments(draws[i], amounts))) | {"invert": 0.0}
-        operation = jnp.array([INDEX[name] for name in names])[policy]
-        carried_out = draws[2 + i] < jnp.array(probabilities)[policy]
-        example = apply_operation(
-            example,
-            jnp.where(carried_out, operation, INDEX["identity"]),
-            jnp.stack([arguments[name] for name in names])[policy],
-            **options,
-        )
-    return example
+    names, probabilities, levels = (
+        jnp.array([[of(part) for part in pair] for pair in _LEARNED])[policy]
+        for of in (lambda part: INDEX[part[0]], lambda part: part[1], lambda part: part[2])
+    )  # [2] each
+
+    def one_more(example, drawn):
+        operation, probability, level, sign_draw, coin = drawn
+        amounts = _torchvision(level / 9, geometric.image_size(example)) | {"invert": 0.0}
+        places = jnp.array([INDEX[name] for name in amounts])
+        argument = jnp.where(places == operation, _arguments(sign_draw, amounts), 0).sum()
+        operation = jnp.where(coin < probability, operation, INDEX["identity"])
+        return apply_operation(example, operation, argument, **options), None
+
+    drawn = (names, probabilities, levels, draws[:2], draws[2:4])
+    return jax.lax.scan(one_more, example, drawn)[0]  # compiled once
 
 
 def _torchvision(part, size):
