@@ -22,6 +22,7 @@ def get_config(task):
     config.accumulate = 1  # micro-batches a step, for batches that do not fit the device
     config.dtype = "float32"  # of the computation ("bfloat16", "float16"); parameters are float32
     config.label_smoothing = 0.0  # share of the uniform distribution in the target
+    config.aux_weight = 0.0  # of the loss of each auxiliary head, where the model has some
     config.ema = 0.0  # decay of the moving average of parameters that is evaluated; 0: none
     config.remat = False  # keep only block boundaries for the backward pass: less memory, slower
 
@@ -86,6 +87,9 @@ def _data():
     data.image_size = 0  # pixels a side; 0: as the set has them
     data.channels = 0  # 1 or 3; 0: as the set has them
     data.class_names = ()  # empty: as the set has them
+    data.eval_resize = 0  # side in pixels that images are resized to for evaluation and prediction;
+    #   0: they stay as they are
+    data.eval_crop = 0  # side in pixels of the middle that is cut out of them then; 0: all
     data.mean = (0.0,)  # of the image in 0..1, taken off it; one value or one a channel
     data.std = (1.0,)  # divides the image after that
     data.cache_dir = ""  # folder of decoded sets; "": $JAXCV_CACHE or ~/.cache/jaxcv
@@ -115,27 +119,38 @@ def _augment():
     augment = ConfigDict()
     augment.flip = False  # left-right, of half of the examples
     augment.flip_vertical = False
-    augment.crop_padding = 0  # pixels added on all sides before a crop of the old size
+    augment.crop = 0  # side in pixels of a random crop; 0: the image's own
+    augment.crop_padding = 0  # pixels added on all sides before it
     augment.padding_mode = "constant"  # or "reflect"
     augment.fill = 0.0  # of what comes from outside the image, in 0..1
     augment.degrees = 0.0  # greatest rotation to either side
     augment.translate = 0.0  # greatest shift along x and y, as part of width and height
     augment.scale = (1.0, 1.0)  # range of the magnification
     augment.shear = 0.0  # greatest, degrees
-    augment.resized_crop = 0  # side in pixels of Inception's crop
+    augment.resized_crop = 0  # side in pixels that Inception's crop is scaled to
     augment.resized_crop_scale = (0.08, 1.0)  # its area, as part of the image
     augment.resized_crop_ratio = (3 / 4, 4 / 3)  # its width over height
     augment.elastic_sigma = 0.0  # pixels, of the displacements of U-Net's coarse grid
     augment.elastic_grid = 3  # points a side of that grid
     augment.min_visible = 0.0  # objects that keep no more of their area are dropped
     augment.keypoint_pairs = ()  # (left, right) indices that a flip exchanges
+    augment.rand_augment = 0  # operations of RandAugment, one after the other
+    augment.rand_augment_space = "torchvision"  # or "timm", whose settings DeiT and Swin have
+    augment.rand_augment_magnitude = 9.0  # of at most 30 in torchvision's space, 10 in timm's
+    augment.rand_augment_std = 0.0  # deviation of the magnitude
+    augment.trivial_augment = False  # one operation of any magnitude: TrivialAugment (wide)
+    augment.auto_augment = False  # AutoAugment's pairs of operations, as learned on ImageNet
     augment.brightness = 0.0  # torchvision's ColorJitter: factors in 1 - x .. 1 + x
     augment.contrast = 0.0
     augment.saturation = 0.0
     augment.hue = 0.0  # -x .. x, at most 0.5
     augment.grayscale = 0.0  # probability
+    augment.lighting = 0.0  # deviation of AlexNet's shift along ImageNet's principal colours
     augment.cutout = 0  # side in pixels of the square that is cut out
     augment.erasing = 0.0  # probability of random erasing
+    augment.erasing_noise = False  # its box shows noise in place of `fill`
+    augment.mixup = 0.0  # alpha of mixup; each example is mixed with its neighbour in the batch
+    augment.cutmix = 0.0  # alpha of CutMix; with both on, each example gets one of the two
     return augment
 
 
@@ -146,7 +161,8 @@ def _views():
     """
     views = ConfigDict()
     views.sizes = ()  # pixels a side that images are resized to, one after the other
-    views.ten_crop = 0  # pixels a side of crops: corners, centre, their mirrors; 0: whole images
+    views.ten_crop = 0  # pixels a side of crops: corners, centre, their mirrors, in place of
+    #   data.eval_crop; 0: none
     views.mirror = False  # whole images and their mirrors
     return views
 

@@ -30,7 +30,7 @@ class Data:
 
 
 def create(config):
-    """The Data of a run, from its config's seed, steps, batch_size, accumulate and data.
+    """The Data of a run, from its config's seed, steps, batch_size, accumulate, augment and data.
 
     Raises:
         ValueError: a field is out of range, or the data set cannot be opened; the message says
@@ -38,7 +38,14 @@ def create(config):
     """
     import jax
 
-    check_batch_size(config.batch_size, devices=jax.device_count(), accumulate=config.accumulate)
+    from jaxcv.data import augment
+
+    check_batch_size(
+        config.batch_size,
+        devices=jax.device_count(),
+        accumulate=config.accumulate,
+        pairs=augment.mixes(config.augment),
+    )
     if not 0 <= config.seed < 2**63:
         raise ValueError(f"seed must be at least 0 and below 2**63, got {config.seed}.")
     fields = config.data
@@ -117,14 +124,18 @@ def _whole(fields, split):
     return cache.cached(opened, folder=fields.cache_dir, limit=fields.cache_limit)
 
 
-def check_batch_size(batch_size, *, devices, accumulate):
-    """Raises ValueError unless every device gets the same number of examples, at least one."""
+def check_batch_size(batch_size, *, devices, accumulate, pairs=False):
+    """Raises ValueError unless every device gets the same number of examples, at least one.
+
+    With `pairs` that number must be even: mixup and CutMix mix the two examples of a pair.
+    """
     if accumulate < 1:
         raise ValueError(f"accumulate must be at least 1 (micro-batches a step), got {accumulate}.")
-    parts = devices * accumulate
+    parts = devices * accumulate * (2 if pairs else 1)
+    of_pairs = " x 2 (the pairs of mixup and cutmix)" if pairs else ""
     if batch_size < 1 or batch_size % parts:
         nearest = max(round(batch_size / parts), 1) * parts
         raise ValueError(
             f"batch_size must be a positive multiple of devices x accumulate = {devices} x"
-            f" {accumulate} = {parts}, got {batch_size}. The nearest is {nearest}."
+            f" {accumulate}{of_pairs} = {parts}, got {batch_size}. The nearest is {nearest}."
         )

@@ -19,8 +19,9 @@ def create(config):
 
     Batches hold `image` [B, H, W, C], uint8 or float 0..1, and `label` [B] int. Reads
     `config.model`, `config.dtype`, `config.remat`, `config.augment`, `config.views`,
-    `config.label_smoothing` and of `config.data` `class_names`, `image_size`, `mean` and `std`.
-    Metrics are those of
+    `config.label_smoothing`, `config.aux_weight` and of `config.data` `class_names`, `image_size`,
+    `mean`, `std`, `eval_resize` and `eval_crop`. In training `top1` is the share that the predicted
+    class has in the target, which mixup and CutMix make of two classes. Metrics are those of
     `metrics.classification_scores`, and `loss`, without smoothing. Predictions are `classes` and
     `probabilities`, [B, 5] (or as many as there are classes), the most probable first.
 
@@ -30,17 +31,15 @@ def create(config):
     """
     model, num_classes = _model(config)
     augmented = augment.create(config.augment)
-    smoothing = config.label_smoothing
-    if not 0 <= smoothing <= 1:
-        raise ValueError(f"label_smoothing must be in [0, 1], got {smoothing}.")
+    mixed = augment.create_mixing(config.augment, num_classes=num_classes)
+    cross_entropy = _loss(config)
     normalised = functools.partial(augment.normalize, mean=config.data.mean, std=config.data.std)
-
-    seen = views.create(config.views, image_size=config.data.image_size)
+    seen = _views(config)
 
     def logits_of(variables, image):
         """[B, K]; of several views, those of their mean probabilities."""
         logits = []
-        for view in seen(augment.as_float(image)):
+        for view in seen(image):
             count, batch = view.shape[:2]
             flat = normalised(view.reshape(count * batch, *view.shape[2:]))
             one = model.apply(variables, flat, train=False)["logits"].astype(jnp.float32)
@@ -48,12 +47,12 @@ def create(config):
         return views.average(jnp.concatenate(logits))
 
     def init(key, batch):
-        return model.init(key, normalised(seen(augment.as_float(batch["image"]))[0][0]))
+        return model.init(key, normalised(seen(batch["image"])[0][0]))
 
     def loss(variables, batch, key):
         augment_key, dropout_key = jax.random.split(key)
         keys = layers.example_keys(augment_key, len(batch["image"]))
-        batch = augmented(keys, batch)
+        batch = mixed(jax.vmap(jax.random.fold_in, (0, None))(keys, 1), augmented(keys, batch))
         outputs, collections = model.apply(
             variables,
             normalised(batch["image"]),
@@ -61,10 +60,13 @@ def create(config):
             rngs={"dropout": dropout_key},
             mutable=[name for name in variables if name != "params"],
         )
-        logits, weight = outputs["logits"].astype(jnp.float32), batch["weight"]
-        values = losses.cross_entropy(logits, batch["label"], label_smoothing=smoothing)
-        right = logits.argmax(-1) == batch["label"]
-        terms = {"cross_entropy": ((values * weight).sum(), weight.sum())}
+        weight = batch["weight"]
+        target = batch.get("target", batch["label"])
+        terms = {
+            name: ((values * weight).sum(), weight.sum())
+            for name, values in cross_entropy(outputs, target).items()
+        }
+        right = _share(target, outputs["logits"].argmax(-1))
         return terms, (collections, {"top1": ((right * weight).sum(), weight.sum())})
 
     def measure(variables, batch):
@@ -96,7 +98,7 @@ def create(config):
 
 
 def activation_maps(config):
-    """Class activation maps of a run's network (`models.class_activation_map`).
+    """Class activation maps of a run's network (`models.class_activation_map`) on whole images.
 
     Returns:
         The function (variables, image [B, H, W, C], classes [B, N]) -> [B, N, h, w].
@@ -107,9 +109,8 @@ def activation_maps(config):
     head = models.pooled_head(_model(config)[0])
 
     def maps(variables, image, classes):
-        image = augment.normalize(
-            augment.as_float(image), mean=config.data.mean, std=config.data.std
-        )
+        image = _middle(image, config.data.eval_resize, 0)
+        image = augment.normalize(image, mean=config.data.mean, std=config.data.std)
         features, kernel, _ = head(variables, image)
         return jax.vmap(models.class_activation_map, (0, None, 0))(features, kernel, classes)
 
@@ -147,6 +148,59 @@ def _model(config):
         **attributes,
     )
     return model, num_classes
+
+
+def _loss(config):
+    """Function (outputs of the model, labels or probabilities) -> {term: [B]}."""
+    smoothing, aux_weight = config.label_smoothing, config.aux_weight
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"label_smoothing must be in [0, 1], got {smoothing}.")
+    if aux_weight < 0:
+        raise ValueError(f"aux_weight must be at least 0, got {aux_weight}.")
+
+    def cross_entropy(outputs, target):
+        heads = {"cross_entropy": (1, outputs["logits"])}
+        if aux_weight:
+            heads |= {name: (aux_weight, x) for name, x in outputs.get("aux", {}).items()}
+        options = {"label_smoothing": smoothing}
+        return {
+            name: weight * losses.cross_entropy(logits.astype(jnp.float32), target, **options)
+            for name, (weight, logits) in heads.items()
+        }
+
+    return cross_entropy
+
+
+def _views(config):
+    """Function of images [B, H, W, C] -> what of them is judged, float: list of [V, B, h, w, C]."""
+    size, crop = config.data.eval_resize, config.data.eval_crop
+    given = size or config.data.image_size
+    if min(size, crop) < 0 or (given and crop > given):
+        raise ValueError(
+            "data.eval_resize must be at least 0, and data.eval_crop at least 0 and no more than"
+            f" it or data.image_size ({given}), got {size} and {crop}."
+        )
+    if config.views.ten_crop:
+        crop = 0  # they are cut out of all of the image
+    seen = views.create(config.views, image_size=crop or given)
+    return lambda image: seen(_middle(image, size, crop))
+
+
+def _middle(image, size, crop):
+    """Images [B, H, W, C] as float, resized to `size` and cut to the middle `crop`, unless 0."""
+    image = augment.as_float(image)
+    for change, side in ((augment.resize, size), (augment.center_crop, crop)):
+        if side:
+            cut = functools.partial(change, size=(side, side))
+            image = jax.vmap(lambda one, cut=cut: cut({"image": one})["image"])(image)
+    return image
+
+
+def _share(target, classes):
+    """What part of each target, a label or probabilities, the predicted classes [B] have: [B]."""
+    if jnp.issubdtype(target.dtype, jnp.integer):
+        return classes == target
+    return jnp.take_along_axis(target, classes[:, None], axis=1)[:, 0]
 
 
 def _dtype(name):

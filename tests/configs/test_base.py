@@ -79,11 +79,14 @@ def test_every_field_of_augment_is_read():
         "saturation": 0.1,
         "hue": 0.1,
         "grayscale": 0.1,
+        "rand_augment": 1,
+        "lighting": 0.1,
         "cutout": 2,
         "erasing": 0.1,
     }
     config = Recorder(CONFIG.augment.to_dict() | on)
     augment.create(config)
+    augment.create_mixing(config, num_classes=2)
     assert config.read == set(CONFIG.augment)
 
 

@@ -13,13 +13,14 @@ from tests import datasets
 
 
 def config(tmp_path, **changes):
-    """A run on the digits with fields changed; data_ before a field's name: one of data's."""
+    """A run on the digits with fields changed; data_x is data.x, augment_x is augment.x."""
     base = ml_collections.ConfigDict(
         {
             "seed": 0,
             "steps": 6,
             "batch_size": 64,
             "accumulate": 1,
+            "augment": {"mixup": 0.0, "cutmix": 0.0},
             "data": {
                 "name": "digits",
                 "dir": "",
@@ -37,7 +38,9 @@ def config(tmp_path, **changes):
             },
         }
     )
-    base.update_from_flattened_dict({k.replace("data_", "data."): v for k, v in changes.items()})
+    for section in ("data", "augment"):
+        changes = {k.replace(f"{section}_", f"{section}."): v for k, v in changes.items()}
+    base.update_from_flattened_dict(changes)
     return base
 
 
@@ -136,6 +139,13 @@ def test_a_batch_that_devices_cannot_share_names_the_nearest_that_they_can():
     ):
         creation.check_batch_size(100, devices=4, accumulate=3)
     creation.check_batch_size(96, devices=4, accumulate=3)
+
+
+def test_mixup_wants_pairs_that_devices_need_not_tear_apart(tmp_path):
+    devices = jax.device_count()
+    with pytest.raises(ValueError, match=r"x 2 \(the pairs of mixup and cutmix\)"):
+        data.create(config(tmp_path, batch_size=devices, augment_mixup=0.2))
+    assert data.create(config(tmp_path, batch_size=2 * devices, augment_mixup=0.2))
 
 
 def test_the_batch_is_checked_against_this_machine(tmp_path):

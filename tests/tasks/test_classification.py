@@ -150,6 +150,56 @@ def test_augmentation_follows_the_key():
     assert values[0] == values[1] != values[2]
 
 
+def test_mixed_examples_have_soft_targets(variables):
+    task = tasks.create(config_of(**{"augment.mixup": 1.0, "augment.cutmix": 1.0}))
+    # One image for all: mixing changes targets alone, and every example has the same logits.
+    batch = BATCH | {"image": np.zeros_like(BATCH["image"]), "weight": np.ones(4, np.float32)}
+    terms, (_, logged) = jax.jit(task.losses["classifier"])(variables, batch, jax.random.key(1))
+    image = jnp.full((1, 28, 28, 1), -MEAN / STD)
+    logits = models.create("lenet5", num_classes=7).apply(variables, image)["logits"][0]
+    each = -np.float64(jax.nn.log_softmax(logits))
+    pairs = each[BATCH["label"]].reshape(2, 2)  # losses of a pair's two labels
+    hard = (float(terms["cross_entropy"][0]) - 4 * SMOOTHING * each.mean()) / (1 - SMOOTHING)
+    assert 2 * pairs.min(1).sum() < hard < 2 * pairs.max(1).sum()
+    assert abs(hard - pairs.sum()) > 1e-4
+    assert 0 <= float(logged["top1"][0]) <= 4
+
+
+def test_auxiliary_heads_have_terms_of_their_own():
+    fields = {
+        "model.name": "googlenet",
+        "model.modules": (
+            ("inception4a", (192, 96, 208, 16, 48, 64)),
+            ("inception4d", (112, 144, 288, 32, 64, 64)),
+        ),
+        "model.width_multiplier": 0.1,
+    }
+    batch = BATCH | {"image": np.zeros((4, 32, 32, 3), np.uint8)}
+    terms = []
+    for weight in (0.0, 0.3):
+        task = tasks.create(config_of(aux_weight=weight, **fields))
+        variables = jax.eval_shape(task.init, jax.random.key(0), batch)
+        loss = task.losses["classifier"]
+        terms.append(set(jax.eval_shape(loss, variables, batch, jax.random.key(0))[0]))
+    assert terms == [{"cross_entropy"}, {"cross_entropy", "aux1", "aux2"}]
+
+
+def test_evaluation_sees_the_middle(task, variables):
+    framed = np.pad(BATCH["image"], [(0, 0), (4, 4), (4, 4), (0, 0)], constant_values=255)
+    cut = tasks.create(config_of(**{"data.image_size": 36, "data.eval_crop": 28}))
+    got = jax.jit(cut.predict)(variables, {"image": framed})
+    want = jax.jit(task.predict)(variables, BATCH)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), got, want)
+
+
+def test_evaluation_resizes_before_it_cuts(variables):
+    flat = np.full((4, 56, 56, 1), 200, np.uint8)
+    fields = {"data.image_size": 56, "data.eval_resize": 36, "data.eval_crop": 28}
+    got = jax.jit(tasks.create(config_of(**fields)).predict)(variables, {"image": flat})
+    want = jax.jit(tasks.create(config_of()).predict)(variables, {"image": flat[:, :28, :28]})
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), got, want)
+
+
 def test_half_precision_leaves_parameters_and_loss_in_float32():
     task = tasks.create(config_of(dtype="bfloat16"))
     variables = jax.eval_shape(task.init, jax.random.key(0), BATCH)
@@ -202,6 +252,9 @@ def test_pictures_have_the_names_of_what_was_measured():
         ({"dtype": "float64"}, "dtype is 'float64', expected one of float32"),
         ({"remat": True}, "remat: no attribute of model lenet5"),
         ({"augment.hue": 0.7}, "config.augment: hue"),
+        ({"augment.mixup": -0.1}, "config.augment.mixup must be at least 0"),
+        ({"aux_weight": -0.3}, "aux_weight must be at least 0, got -0.3"),
+        ({"data.eval_crop": 29}, r"eval_crop .* no more than it or data.image_size \(28\)"),
     ],
 )
 def test_a_field_that_does_not_fit_is_named(fields, message):

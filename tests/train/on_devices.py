@@ -28,7 +28,8 @@ RUNS = {
     "resnet": (
         "configs/classification/resnet20_cifar10.py:smoke",
         {"model.depth": 8, "model.width": 4, "data.image_size": 16, "batch_size": 16}
-        | {"schedule.lr": 0.002, "augment.flip": True},
+        | {"schedule.lr": 0.002, "augment.flip": True}
+        | {"augment.mixup": 0.8, "augment.cutmix": 1.0},
     ),
     "lenet": (
         "configs/classification/lenet_digits.py",

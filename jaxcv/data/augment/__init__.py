@@ -12,6 +12,7 @@ from jaxcv.data.augment.colour import (
     as_float,
     color_jitter,
     normalize,
+    pca_lighting,
     random_grayscale,
     rgb_to_grayscale,
 )
@@ -28,6 +29,9 @@ from jaxcv.data.augment.geometric import (
     resize,
     transform,
 )
+from jaxcv.data.augment.mixing import create_mixing, cutmix, mixes, mixup
+from jaxcv.data.augment.operations import apply_operation
+from jaxcv.data.augment.policies import auto_augment, rand_augment, trivial_augment
 
 __all__ = [
     "adjust_brightness",
@@ -35,13 +39,21 @@ __all__ = [
     "adjust_hue",
     "adjust_saturation",
     "affine_matrix",
+    "apply_operation",
     "as_float",
+    "auto_augment",
     "center_crop",
     "color_jitter",
     "create",
+    "create_mixing",
+    "cutmix",
     "cutout",
     "elastic_deformation",
+    "mixes",
+    "mixup",
     "normalize",
+    "pca_lighting",
+    "rand_augment",
     "random_affine",
     "random_crop",
     "random_erasing",
@@ -51,4 +63,5 @@ __all__ = [
     "resize",
     "rgb_to_grayscale",
     "transform",
+    "trivial_augment",
 ]

@@ -112,11 +112,37 @@ def random_grayscale(key, image, *, probability=0.1):
     return jnp.where(jax.random.bernoulli(key, probability), rgb_to_grayscale(image), image)
 
 
+def pca_lighting(key, image, *, std=0.1):
+    """Image [H, W, 3] with one random colour added, along the principal components of ImageNet's.
+
+    Args:
+        key: typed PRNG key.
+        image: [H, W, 3] float in 0..1.
+        std: deviation of the three components' weights, which their eigenvalues multiply.
+
+    Source: Krizhevsky et al., "ImageNet classification with deep convolutional neural networks",
+    2012, section 4.1; components as published with fb.resnet.torch. Clipped to 0..1.
+    """
+    _check_rgb(image)
+    check.check_within("pca_lighting's std", std, 0)
+    weights = std * jax.random.normal(key, (3,)) * _EIGENVALUES
+    shift = (_COMPONENTS * weights).sum(-1)  # of red, green, blue
+    return jnp.clip(image + shift, 0, 1).astype(image.dtype)
+
+
 def rgb_to_grayscale(image):
     """Luma of an image by ITU-R BT.601: [H, W, 3] -> [H, W, 1]."""
     _check_rgb(image)
     luma = image * jnp.array([0.2989, 0.587, 0.114], image.dtype)
     return luma.sum(-1, keepdims=True)
+
+
+# Of the covariance of the colours of ImageNet's pixels, in 0..1; one component a column.
+_EIGENVALUES = np.array([0.2175, 0.0188, 0.0045], np.float32)
+_COMPONENTS = np.array(
+    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
+    np.float32,
+)
 
 
 def _blend(image, other, factor):

@@ -5,13 +5,13 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from jaxcv.data.augment import check, colour, erasing, geometric
+from jaxcv.data.augment import check, colour, erasing, geometric, policies
 from jaxcv.data.augment.elastic import elastic_deformation
 
 # Each draws from a key of its own: switching one on leaves the others' draws as they were.
 _DRAWS = (
     "flip", "flip_vertical", "crop", "affine", "resized_crop", "elastic",
-    "color", "grayscale", "cutout", "erasing",
+    "color", "grayscale", "cutout", "erasing", "policy", "lighting",
 )  # fmt: skip
 
 
@@ -20,18 +20,21 @@ def create(config):
 
     Args:
         config: an ml_collections ConfigDict (or any object with these attributes), all off at the
-            values in brackets: `flip`, `flip_vertical` [False], `crop_padding` [0], `padding_mode`
-            ["constant"], `fill` [0.0], `degrees`, `translate`, `shear` [0.0], `scale` [(1, 1)],
-            `resized_crop` [0], `resized_crop_scale`, `resized_crop_ratio`,
+            values in brackets: `flip`, `flip_vertical` [False], `crop` [0], `crop_padding` [0],
+            `padding_mode` ["constant"], `fill` [0.0], `degrees`, `translate`, `shear` [0.0],
+            `scale` [(1, 1)], `resized_crop` [0], `resized_crop_scale`, `resized_crop_ratio`,
             `elastic_sigma` [0.0], `elastic_grid` [3], `min_visible` [0.0], `keypoint_pairs` [()],
-            `brightness`, `contrast`, `saturation`, `hue`, `grayscale` [0.0], `cutout` [0],
-            `erasing` [0.0].
+            `rand_augment` [0], `rand_augment_space`, `rand_augment_magnitude`,
+            `rand_augment_std`, `trivial_augment`, `auto_augment` [False], `brightness`,
+            `contrast`, `saturation`, `hue`, `grayscale`, `lighting` [0.0], `cutout` [0],
+            `erasing` [0.0], `erasing_noise` [False].
 
     Returns:
         A function for the training step: keys are typed, batch is a dict of [B, ...] arrays with
         `image` [B, H, W, C], uint8 or float; it comes back as float in 0..1. Geometry first, then
-        colours, then erasing. Flips and padded crops alone are slices; with any of the others on,
-        all geometry is one matrix (and one displacement) and the image is sampled once.
+        the policy, colours, erasing. Flips and crops alone are slices; with any of the others on,
+        all geometry is one matrix (and one displacement) and the image is sampled once; each
+        operation of a policy samples it again.
 
     Raises:
         ValueError: a field out of its range; in a call, arrays that do not fit.
@@ -43,6 +46,8 @@ def create(config):
     try:
         check.check_padding_mode(config.padding_mode)
         check.check_within("min_visible", config.min_visible, 0, 1)
+        _check_alternatives(config, "crop", "resized_crop")
+        _check_alternatives(config, "rand_augment", "trivial_augment", "auto_augment")
         jax.eval_shape(augment_one, key, picture)
     except ValueError as error:
         raise ValueError(f"config.augment: {error}") from None
@@ -63,7 +68,14 @@ def _augment_one(key, example, *, config):
         example = _warp(keys, example, config)
     else:
         example = _slice(keys, example, config)
+    example = _apply_policy(keys["policy"], example, config)
     return {**example, "image": _recolour(keys, example["image"], config)}
+
+
+def _check_alternatives(config, *names):
+    on = [name for name in names if getattr(config, name)]
+    if len(on) > 1:
+        raise ValueError(f"{' and '.join(on)} exclude each other: turn all but one off.")
 
 
 def _needs_sampling(config):
@@ -74,7 +86,8 @@ def _needs_sampling(config):
 def _warp(keys, example, config):
     """Geometry as one matrix, and one displacement where there is an elastic one."""
     size = geometric.image_size(example)
-    output_size = (config.resized_crop, config.resized_crop) if config.resized_crop else size
+    side = config.resized_crop or config.crop
+    output_size = (side, side) if side else size
     matrices = [
         geometric.random_affine_matrix(
             keys["affine"],
@@ -87,9 +100,10 @@ def _warp(keys, example, config):
     ]
     for name, vertical in _flips(config):
         matrices.append(geometric.random_flip_matrix(keys[name], size, vertical=vertical))
-    if config.crop_padding:
+    if config.crop or config.crop_padding:
+        crop_size = (config.crop, config.crop) if config.crop else size
         matrices.append(
-            geometric.random_crop_matrix(keys["crop"], size, padding=config.crop_padding)
+            geometric.random_crop_matrix(keys["crop"], size, crop_size, padding=config.crop_padding)
         )
     if config.resized_crop:
         matrices.append(
@@ -129,12 +143,13 @@ def _slice(keys, example, config):
         example = geometric.random_flip(
             keys[name], example, vertical=vertical, keypoint_pairs=config.keypoint_pairs
         )
-    if not config.crop_padding:
+    if not config.crop and not config.crop_padding:
         return example
     return geometric.random_crop(
         keys["crop"],
         example,
         padding=config.crop_padding,
+        size=(config.crop, config.crop) if config.crop else None,
         fill=config.fill,
         padding_mode=config.padding_mode,
         min_visible=config.min_visible,
@@ -145,6 +160,25 @@ def _flips(config):
     """The flips that are on, and whether each turns upside down."""
     flips = (("flip", False), ("flip_vertical", True))
     return [(name, vertical) for name, vertical in flips if getattr(config, name)]
+
+
+def _apply_policy(key, example, config):
+    options = {"fill": config.fill, "min_visible": config.min_visible}
+    if config.rand_augment:
+        example = policies.rand_augment(
+            key,
+            example,
+            num_ops=config.rand_augment,
+            space=config.rand_augment_space,
+            magnitude=config.rand_augment_magnitude,
+            magnitude_std=config.rand_augment_std,
+            **options,
+        )
+    if config.trivial_augment:
+        example = policies.trivial_augment(key, example, **options)
+    if config.auto_augment:
+        example = policies.auto_augment(key, example, **options)
+    return example
 
 
 def _recolour(keys, image, config):
@@ -158,10 +192,16 @@ def _recolour(keys, image, config):
     )
     if config.grayscale:
         image = colour.random_grayscale(keys["grayscale"], image, probability=config.grayscale)
+    if config.lighting:
+        image = colour.pca_lighting(keys["lighting"], image, std=config.lighting)
     if config.cutout:
         image = erasing.cutout(keys["cutout"], image, size=config.cutout, fill=config.fill)
     if config.erasing:
         image = erasing.random_erasing(
-            keys["erasing"], image, probability=config.erasing, fill=config.fill
+            keys["erasing"],
+            image,
+            probability=config.erasing,
+            fill=config.fill,
+            noise=config.erasing_noise,
         )
     return image

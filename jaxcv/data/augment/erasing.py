@@ -23,7 +23,16 @@ def cutout(key, image, *, size, fill=0.0):
     return _fill_box(image, jnp.concatenate([corner, corner + size]), fill)
 
 
-def random_erasing(key, image, *, probability=0.5, scale=(0.02, 0.33), ratio=(0.3, 3.3), fill=0.0):
+def random_erasing(
+    key,
+    image,
+    *,
+    probability=0.5,
+    scale=(0.02, 0.33),
+    ratio=(0.3, 3.3),
+    fill=0.0,
+    noise=False,
+):
     """Image with a random rectangle filled, with the given probability.
 
     Args:
@@ -33,15 +42,19 @@ def random_erasing(key, image, *, probability=0.5, scale=(0.02, 0.33), ratio=(0.
         scale: range of the rectangle's area as a fraction of the image's.
         ratio: range of its width over its height, log-uniform.
         fill: what it shows.
+        noise: it shows uniform noise in 0..1 instead, each pixel and channel its own.
 
-    Source: Zhong et al. 2017, "Random erasing data augmentation". After ten attempts that do not
-    fit the image stays as it is, as in torchvision.
+    Source: Zhong et al. 2017, "Random erasing data augmentation", whose best is `noise` (RE-R) and
+    whose scale ends at 0.4. After ten attempts that do not fit the image stays as it is, as in
+    torchvision, whose ratio is height over width and whose boxes are of whole pixels.
     """
     check.check_float_image(image)
     check.check_within("random_erasing's probability", probability, 0, 1)
     coin_key, box_key = jax.random.split(key)
     box, fits = random_box(box_key, image.shape[:2], scale=scale, ratio=ratio)
     erase = jax.random.bernoulli(coin_key, probability) & fits
+    if noise:
+        fill = jax.random.uniform(jax.random.fold_in(box_key, 1), image.shape)
     return jnp.where(erase, _fill_box(image, box, fill), image)
 
 

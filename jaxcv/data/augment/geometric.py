@@ -225,9 +225,9 @@ def random_flip_matrix(key, size, *, vertical=False, probability=0.5):
     return jnp.where(jax.random.bernoulli(key, probability), flip, jnp.eye(3))
 
 
-def random_crop_matrix(key, size, *, padding):
-    """Matrix [3, 3] of the shift that `random_crop` makes with this key and no other size."""
-    offset = _random_offset(key, size, size, padding)
+def random_crop_matrix(key, size, crop_size, *, padding):
+    """Matrix [3, 3] of the shift that `random_crop` makes with this key."""
+    offset = _random_offset(key, size, crop_size, padding)
     return _shift_matrix(padding - offset)
 
 

@@ -97,6 +97,17 @@ def test_color_jitter_of_nothing_returns_the_image():
     np.testing.assert_array_equal(augment.color_jitter(jax.random.key(1), image), image)
 
 
+def test_pca_lighting_adds_one_colour_along_the_components():
+    image = jnp.full((2, 3, 3), 0.5)
+    lit = jax.jit(jax.vmap(lambda key: augment.pca_lighting(key, image, std=0.1)))
+    shifts = np.asarray(lit(jax.random.split(jax.random.key(0), 2000))) - 0.5
+    assert np.ptp(shifts, axis=(1, 2)).max() < 1e-6
+    shift = shifts[:, 0, 0]
+    # The first component, nearly grey, has ten times the others' weight: 0.1 x 0.2175.
+    np.testing.assert_allclose((shift @ [-0.5675, -0.5808, -0.5836]).std(), 0.02175, rtol=0.06)
+    np.testing.assert_allclose((shift @ [0.4009, -0.8140, 0.4203]).std(), 0.00045, rtol=0.06)
+
+
 def test_random_grayscale_gives_three_equal_channels():
     image = jax.random.uniform(jax.random.key(0), (2, 2, 3))
     grey = augment.random_grayscale(jax.random.key(1), image, probability=1.0)

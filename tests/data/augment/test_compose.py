@@ -9,6 +9,7 @@ from jaxcv.data import augment
 OFF = {
     "flip": False,
     "flip_vertical": False,
+    "crop": 0,
     "crop_padding": 0,
     "padding_mode": "constant",
     "fill": 0.0,
@@ -23,13 +24,23 @@ OFF = {
     "elastic_grid": 3,
     "min_visible": 0.0,
     "keypoint_pairs": (),
+    "rand_augment": 0,
+    "rand_augment_space": "torchvision",
+    "rand_augment_magnitude": 9.0,
+    "rand_augment_std": 0.0,
+    "trivial_augment": False,
+    "auto_augment": False,
     "brightness": 0.0,
     "contrast": 0.0,
     "saturation": 0.0,
     "hue": 0.0,
     "grayscale": 0.0,
+    "lighting": 0.0,
     "cutout": 0,
     "erasing": 0.0,
+    "erasing_noise": False,
+    "mixup": 0.0,
+    "cutmix": 0.0,
 }
 EVERYTHING = {
     "flip": True,
@@ -43,8 +54,10 @@ EVERYTHING = {
     "saturation": 0.2,
     "hue": 0.1,
     "grayscale": 0.2,
+    "lighting": 0.1,
     "cutout": 3,
     "erasing": 0.5,
+    "erasing_noise": True,
 }
 KEYS = jax.random.split(jax.random.key(0), 8)
 
@@ -100,6 +113,14 @@ def test_results_depend_on_the_example_and_its_key_alone(augment_everything):
     assert all((other["image"][i] != whole["image"][i]).any() for i in range(8))
 
 
+def test_a_crop_is_cut_by_slicing_and_by_sampling():
+    batch = {"image": make_batch()["image"]}
+    sliced = jax.jit(create(crop=9, flip=True))(KEYS, batch)["image"]
+    sampled = jax.jit(create(crop=9, flip=True, scale=(1.0, 1.0000001)))(KEYS, batch)["image"]
+    assert sliced.shape == (8, 9, 9, 3)
+    np.testing.assert_allclose(sampled, sliced, atol=1e-4)
+
+
 def test_switching_one_on_leaves_the_draws_of_the_others():
     batch = {"image": make_batch()["image"]}
     flipped = jax.jit(create(flip=True))(KEYS, batch)["image"]
@@ -127,6 +148,12 @@ def test_new_keys_and_values_do_not_recompile(augment_everything):
         ({"erasing": 1.5}, "config.augment: random_erasing's probability must be within 0..1"),
         ({"flip": True, "padding_mode": "mirror"}, "padding_mode must be one of"),
         ({"min_visible": 2.0}, "min_visible must be within 0..1"),
+        ({"crop": 8, "resized_crop": 8}, "crop and resized_crop exclude each other"),
+        ({"rand_augment": 2, "auto_augment": True}, "rand_augment and auto_augment exclude"),
+        ({"rand_augment": 2, "rand_augment_space": "tim"}, "space 'tim' is unknown. Nearest: timm"),
+        ({"rand_augment": 2, "rand_augment_magnitude": 31.0}, "magnitude must be within 0..30"),
+        ({"rand_augment": -1}, "num_ops must be at least 1, got -1"),
+        ({"lighting": -0.1}, "pca_lighting's std must be at least 0"),
     ],
 )
 def test_bad_fields_are_named_before_any_batch(fields, message):

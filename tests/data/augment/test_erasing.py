@@ -44,6 +44,16 @@ def test_random_erasing_keeps_to_its_area_ratio_and_probability():
     assert (columns / rows).max() < 2.5
 
 
+def test_random_erasing_with_noise_shows_other_values_in_each_pixel():
+    image = jnp.full((20, 20, 3), 2.0)
+    erase = functools.partial(augment.random_erasing, probability=1.0, noise=True)
+    erased = np.asarray(jax.jit(jax.vmap(lambda key: erase(key, image)))(KEYS))
+    values = erased[erased != 2]
+    assert 0 <= values.min() < 0.01
+    assert 0.99 < values.max() < 1
+    assert len(np.unique(values)) > 0.9 * len(values)
+
+
 def test_random_erasing_that_never_fits_leaves_the_image():
     image = jnp.zeros((8, 8, 1))
     erase = functools.partial(
