@@ -6,7 +6,7 @@ import pytest
 
 from jaxcv import layers, models, ops
 from tests import golden
-from tests.models import counting
+from tests.models import counting, training
 
 KEY = jax.random.key(0)
 IMAGE = (1, 224, 224, 3)
@@ -15,6 +15,28 @@ IMAGE = (1, 224, 224, 3)
 CONVOLUTIONS = [1_792, 36_928, [0], 73_856, 147_584, [0], 295_168, 590_080, 590_080, [0]]
 CONVOLUTIONS += [1_180_160, 2_359_808, 2_359_808, [0], 2_359_808, 2_359_808, 2_359_808, [0]]
 LINEAR = [102_764_544, 16_781_312, 4_097_000]
+
+
+FILE = "training/vgg11_bn_small.npz"
+
+
+def small():
+    return models.create(
+        "vgg11_bn", widths=(8, 16, 32, 64, 64), hidden=32, num_classes=10, dropout=0.0
+    )
+
+
+def test_ten_training_steps_equal_the_reference():
+    # In float64, to the rounding of the stored values.
+    with jax.enable_x64(True):
+        training.assert_equal(training.ten_steps(small(), FILE, np.float64), "", error=1e-7)
+
+
+def test_the_first_step_in_single_precision_equals_the_reference():
+    run = training.ten_steps(small(), FILE)
+    training.assert_equal(
+        run, "eval_logits_start", "train_logits_start", "grad/", "buffer/", "after1/"
+    )
 
 
 @pytest.fixture(scope="module")
