@@ -78,14 +78,14 @@ def window_counts(sizes, *, extents, strides, padding, ceil_mode=False):
     counts = []
     for size, extent, stride, (low, high) in zip(sizes, extents, strides, padding):
         room = size + low + high - extent
-        if room < 0:
+        count = (-(-room // stride) if ceil_mode else room // stride) + 1
+        if ceil_mode and (count - 1) * stride >= size + low:
+            count -= 1
+        if count < 1:
             raise ValueError(
                 f"image is too small: {size} pixels and padding {(low, high)} hold no window of"
                 f" {extent}. Use larger images, a smaller window or more padding."
             )
-        count = room // stride + 1
-        if ceil_mode and room % stride and count * stride < size + low:
-            count += 1
         counts.append(count)
     return tuple(counts)
 

@@ -8,7 +8,7 @@ from jax.extend.core import ClosedJaxpr, Literal
 
 from jaxcv import models
 
-_WEIGHTED = ("conv_general_dilated", "dot_general")
+_WEIGHTED = ("conv_forward", "dot_general")
 
 
 def parameters(name, image_shape=(1, 224, 224, 3), **overrides):
@@ -75,15 +75,14 @@ def _longest(jaxpr):
 def _costs(jaxpr):
     for equation in jaxpr.eqns:
         name = equation.primitive.name
-        if name in ("conv_general_dilated", "dot_general"):
+        if name in _WEIGHTED:
             left, right = (variable.aval.shape for variable in equation.invars)
             output = np.prod(equation.outvars[0].aval.shape)
             if name == "dot_general":
                 (contracted, _), _ = equation.params["dimension_numbers"]
                 seen = np.prod([left[axis] for axis in contracted])
             else:
-                _, *window = equation.params["dimension_numbers"].rhs_spec
-                seen = np.prod([right[axis] for axis in window])
+                seen = np.prod(right[:-1])  # of the kernel [h, w, in, out]
             yield int(output * seen)
         for inner in jax.tree.leaves(
             equation.params, is_leaf=lambda leaf: isinstance(leaf, ClosedJaxpr)

@@ -111,6 +111,15 @@ def test_the_gradient_of_equal_maxima_goes_to_the_first_in_row_order():
     np.testing.assert_array_equal(gradient[0, :, :, 0], [[0, 2, 0], [0, 0, 0]])
 
 
+def test_ceil_mode_takes_a_window_larger_than_the_image():
+    # torch: one window of 3 on 2 pixels at stride 2, none at stride 1.
+    image = jnp.arange(4.0).reshape(1, 2, 2, 1)
+    pooled = ops.max_pool(image, window=3, strides=2, ceil_mode=True)
+    np.testing.assert_array_equal(pooled, [[[[3.0]]]])
+    with pytest.raises(ValueError, match="too small"):
+        ops.max_pool(image, window=3, strides=1, ceil_mode=True)
+
+
 def test_avg_pool_counts_padding_but_not_what_ceil_mode_adds():
     ones = jnp.ones((1, 4, 4, 1))
     options = {"window": 3, "strides": 2, "padding": 1, "ceil_mode": True}
