@@ -3,20 +3,22 @@
     taskset -c 0 python -m benchmarks.convolutions --peer-python=/path/to/python/with/torch
 
 One core (taskset) or all. Batches of 8 in float32. "gradients" is the output and the gradients by
-image and kernel; a row is told apart by torch's layout: "contiguous" or "channels_last". Turns,
-figures and result files are those of `benchmarks.ops`.
+image and kernel; a row is told apart by torch's layout: "contiguous" or "channels_last". --xla
+times XLA's own convolution and its gradients in place of ours. Turns, figures and result files are
+those of `benchmarks.ops`.
 """
 
 import functools
 
 import jax
 import numpy as np
-from absl import app
+from absl import app, flags
 
 from benchmarks import ops as bench
 from benchmarks.ops_rows import Row
 from jaxcv import ops
 
+XLA = flags.DEFINE_bool("xla", False, "time XLA's own convolutions in place of ours")
 _LAYOUTS = ("contiguous", "channels_last")
 
 # name: (image side, channels, features, window, stride, padding, groups), and of each the goals
@@ -55,12 +57,15 @@ _POOLS = {  # name: (image side, channels, window, stride, padding)
 }
 
 
-def _rows():
+def rows():
+    conv = _xla_conv if XLA.value else ops.conv
     for name, (side, channels, features, window, stride, padding, groups) in _CONVOLUTIONS.items():
         shapes = (8, side, side, channels), (window, window, channels // groups, features)
-        ours = functools.partial(ops.conv, strides=stride, padding=padding, groups=groups)
+        ours = functools.partial(conv, strides=stride, padding=padding, groups=groups)
         options = {"stride": stride, "padding": padding, "groups": groups}
         yield from _both(name, "conv2d", shapes, ours, options)
+    if XLA.value:
+        return
     for name, (side, channels, features, window, stride, padding, more) in _TRANSPOSED.items():
         shapes = (8, side, side, channels), (window, window, channels, features)
         ours = functools.partial(
@@ -72,6 +77,17 @@ def _rows():
         ours = functools.partial(ops.max_pool, window=window, strides=stride, padding=padding)
         options = {"kernel_size": window, "stride": stride, "padding": padding}
         yield from _with(name, "max_pool2d", [(8, side, side, channels)], ours, options, True)
+
+
+def _xla_conv(image, kernel, *, strides, padding, groups):
+    return jax.lax.conv_general_dilated(
+        image,
+        kernel,
+        window_strides=(strides, strides),
+        padding=[(padding, padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
 
 
 def _both(name, peer, shapes, ours, options):
@@ -108,7 +124,9 @@ def _pull(function, *arguments):
     return output, *pull(cotangent)
 
 
-ROWS = tuple(_rows())
+def main(_):
+    bench.run("convolutions_xla" if XLA.value else "convolutions", tuple(rows()))
+
 
 if __name__ == "__main__":
-    app.run(lambda _: bench.run("convolutions", ROWS))
+    app.run(main)

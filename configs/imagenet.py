@@ -55,6 +55,19 @@ def inception_colours(config):
     config.augment.hue = 0.2
 
 
+def fb_resnet_torch(config):
+    """Colours, optimiser and rates of fb.resnet.torch, on which several papers build."""
+    config.augment.brightness = 0.4
+    config.augment.contrast = 0.4
+    config.augment.saturation = 0.4
+    config.augment.lighting = 0.1
+    config.optimizer.momentum = 0.9
+    config.optimizer.weight_decay = 1e-4
+    config.schedule.name = "step"
+    config.schedule.lr = 0.1
+    config.schedule.step_size = steps(30, config.batch_size)
+
+
 def deit_augmentation(config):
     """What DeiT trains with, and Swin and ConvNeXt after it (DeiT's table 9)."""
     config.label_smoothing = 0.1

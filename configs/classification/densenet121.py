@@ -14,16 +14,8 @@ def get_config(variant=""):
     config = imagenet.get_config("densenet121", batch_size=256, epochs=90)
     config.paper = ("Huang 2016, table 3", "validation/top1", 0.7498)
 
-    config.augment.brightness = 0.4
-    config.augment.contrast = 0.4
-    config.augment.saturation = 0.4
-    config.augment.lighting = 0.1
-    config.optimizer.momentum = 0.9
-    config.optimizer.weight_decay = 1e-4
+    imagenet.fb_resnet_torch(config)
     config.optimizer.nesterov = True
-    config.schedule.name = "step"
-    config.schedule.lr = 0.1
-    config.schedule.step_size = imagenet.steps(30, 256)
 
     if variant == "smoke":
         small = {"growth_rate": 8, "block_config": (2, 2), "num_init_features": 16}

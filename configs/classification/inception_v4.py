@@ -9,11 +9,11 @@ python -m experiments.train --config=configs/classification/inception_v4.py --wo
 from configs import base, imagenet
 
 
-def get_config(variant=""):
+def get_config(variant="", *, model="inception_v4", top1=0.8):
     """`:smoke` trains on the embedded digits, the stem and the reductions, narrow."""
     base.check_variant(variant, "smoke")
-    config = imagenet.get_config("inception_v4", batch_size=640, epochs=100, size=299, resize=342)
-    config.paper = ("Szegedy 2016, table 2", "validation/top1", 0.8)
+    config = imagenet.get_config(model, batch_size=640, epochs=100, size=299, resize=342)
+    config.paper = ("Szegedy 2016, table 2", "validation/top1", top1)
     config.model.dropout = 0.2  # figures 9 and 15: keep 0.8
     config.label_smoothing = 0.1
     config.ema = 0.9999

@@ -12,15 +12,7 @@ def get_config(variant=""):
     config = imagenet.get_config("resnext50_32x4d", batch_size=256, epochs=100)
     config.paper = ("Xie 2016, table 3", "validation/top1", 0.778)
 
-    config.augment.brightness = 0.4  # fb.resnet.torch, which the paper refers to
-    config.augment.contrast = 0.4
-    config.augment.saturation = 0.4
-    config.augment.lighting = 0.1
-    config.optimizer.momentum = 0.9
-    config.optimizer.weight_decay = 1e-4
-    config.schedule.name = "step"
-    config.schedule.lr = 0.1
-    config.schedule.step_size = imagenet.steps(30, 256)
+    imagenet.fb_resnet_torch(config)  # which the paper refers to
 
     if variant == "smoke":
         small = {"stage_sizes": (1, 1), "width": 16, "cardinality": 4}

@@ -14,15 +14,7 @@ def get_config(variant=""):
     config = imagenet.get_config("wide_resnet50_2", batch_size=256, epochs=90)
     config.paper = ("Zagoruyko 2016, table 8", "validation/top1", 0.781)
 
-    config.augment.brightness = 0.4
-    config.augment.contrast = 0.4
-    config.augment.saturation = 0.4
-    config.augment.lighting = 0.1
-    config.optimizer.momentum = 0.9
-    config.optimizer.weight_decay = 1e-4
-    config.schedule.name = "step"
-    config.schedule.lr = 0.1
-    config.schedule.step_size = imagenet.steps(30, 256)
+    imagenet.fb_resnet_torch(config)
 
     if variant == "smoke":
         small = {"stage_sizes": (1, 1), "width": 16, "bottleneck_width": 32}

@@ -1,8 +1,8 @@
 """The three products of `conv_primitives` in the forms that are fastest on a CPU.
 
 XLA's own convolution is good at the forward and image products of ordinary kernels. Its gradients
-of kernels, its grouped and its depthwise convolutions are 2 to 500 times slower than the forms
-below (benchmarks/convolutions.py), each of which it serves where the geometry asks for it:
+of kernels, its grouped and its depthwise convolutions are slower than the forms below, some a
+hundred times (`python -m benchmarks.convolutions`, with and without --xla). The geometry chooses:
 
     depthwise    sums of shifted products, image by image
     grouped      a few groups at a time as an ordinary convolution

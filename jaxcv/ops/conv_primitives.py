@@ -36,7 +36,7 @@ def _primitive(name, plain, cpu):
     primitive.def_abstract_eval(functools.partial(_abstract, plain))
     mlir.register_lowering(primitive, _lowering(plain))
     mlir.register_lowering(primitive, _lowering(cpu), platform="cpu")
-    batching.primitive_batchers[primitive] = functools.partial(_batched, primitive)
+    batching.primitive_batchers[primitive] = functools.partial(_batched, primitive, plain)
     return primitive
 
 
@@ -46,26 +46,43 @@ def _abstract(product, a, b, *, geometry):
 
 
 def _lowering(product):
-    def computed(a, b, *, geometry):
-        with jax.default_matmul_precision(geometry.precision):
-            return product(a, b, geometry)
-
-    return mlir.lower_fun(computed, multiple_results=False)
+    return mlir.lower_fun(functools.partial(_precisely, product), multiple_results=False)
 
 
-def _batched(primitive, arguments, axes, *, geometry):
-    """`vmap`: one after the other. (XLA's form is a grouped convolution, its slowest.)"""
-    fixed = [a if axis is None else None for a, axis in zip(arguments, axes)]
-    mapped = [
-        jax.numpy.moveaxis(a, axis, 0) for a, axis in zip(arguments, axes) if axis is not None
+def _precisely(product, a, b, *, geometry):
+    with jax.default_matmul_precision(geometry.precision):
+        return product(a, b, geometry)
+
+
+def _batched(primitive, plain, arguments, axes, *, geometry):
+    """`vmap`: over images alone one larger batch, else on a CPU one after the other.
+
+    (XLA's form of many kernels is a grouped convolution, on a CPU its slowest.)
+    """
+    mapped = [axis is not None for axis in axes]
+    arguments = [
+        a if axis is None else jax.numpy.moveaxis(a, axis, 0) for a, axis in zip(arguments, axes)
     ]
+    if mapped == [True, False] and primitive is not _kernel_p:
+        images, kernel = arguments
+        output = primitive.bind(images.reshape(-1, *images.shape[2:]), kernel, geometry=geometry)
+        return output.reshape(*images.shape[:2], *output.shape[1:]), 0
 
-    def one(items):
-        items = iter(items)
-        both = [next(items) if a is None else a for a in fixed]
-        return primitive.bind(*both, geometry=geometry)
+    def in_turn(*arguments):
+        items = [a for a, is_mapped in zip(arguments, mapped) if is_mapped]
 
-    return jax.lax.map(one, mapped), 0
+        def one(items):
+            items = iter(items)
+            both = [next(items) if m else a for a, m in zip(arguments, mapped)]
+            return primitive.bind(*both, geometry=geometry)
+
+        return jax.lax.map(one, items)
+
+    at_once = jax.vmap(
+        functools.partial(_precisely, plain, geometry=geometry),
+        in_axes=tuple(0 if m else None for m in mapped),
+    )
+    return jax.lax.platform_dependent(*arguments, cpu=in_turn, default=at_once), 0
 
 
 _forward_p = _primitive("forward", conv_plain.forward, conv_cpu.forward)

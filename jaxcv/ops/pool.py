@@ -222,10 +222,7 @@ def _reduce(image, start, operation, rows, columns):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _max_with_taps(image, rows, columns):
-    """Maxima, and the number in row order of each window's pixel that is the maximum.
-
-    One image after the other: over a batch XLA would work out the image anew for each tap.
-    """
+    """Maxima, and the number in row order of each window's pixel that is the maximum."""
     number = _numbers(rows, columns)
     # A window of -inf alone answers with its first pixel within the image.
     first_row, first_column = (
@@ -248,7 +245,7 @@ def _max_with_taps(image, rows, columns):
             taps = jnp.where(jnp.isnan(pixel), tap, taps)
         return maxima[0], taps[0]
 
-    return jax.lax.map(one, image)
+    return _image_by_image(one, image)
 
 
 def _max_forward(image, rows, columns):
@@ -257,46 +254,10 @@ def _max_forward(image, rows, columns):
 
 
 def _max_backward(rows, columns, taps, cotangents):
-    """Each pixel asks the windows that it lies in whether it is their maximum."""
+    def tap_of(row, column):
+        return row[:, None] * columns.window + column
 
-    def one(arrays):
-        value, taps = (
-            _repeated(_repeated(array, rows, 0, fill), columns, 1, fill)
-            for array, fill in zip(arrays, (0, -1))
-        )
-        image = jnp.zeros((rows.size, columns.size, value.shape[-1]), value.dtype)
-        for top, row in _windows_of_pixels(rows):
-            for left, column in _windows_of_pixels(columns):
-                within = (row[:, None] >= 0) & (column >= 0)
-                tap = np.where(within, row[:, None] * columns.window + column, -2)[:, :, None]
-                seen = (slice(top, top + rows.size), slice(left, left + columns.size))
-                image += jnp.where(taps[seen] == tap.astype(taps.dtype), value[seen], 0)
-        return image
-
-    return (jax.lax.map(one, (cotangents[0], taps)),)
-
-
-def _repeated(array, axis, place, fill):
-    """What the windows say, put at all pixels of their strides, with windows beyond both ends."""
-    before = -(-axis.extent // axis.stride) - 1
-    after = (axis.size - 1 + axis.low) // axis.stride + 1 - axis.count
-    padding = [(0, 0, 0)] * array.ndim
-    padding[place] = (before, after, 0)
-    array = jax.lax.pad(array, jnp.asarray(fill, array.dtype), padding)
-    return jnp.repeat(array, axis.stride, axis=place)
-
-
-def _windows_of_pixels(axis):
-    """For each window that a pixel may lie in: (where it is in `_repeated`, which of its taps).
-
-    The taps are [size] int, of each pixel along the axis; -1 where it is none of the window's.
-    """
-    within = (np.arange(axis.size) + axis.low) % axis.stride
-    most = -(-axis.extent // axis.stride)
-    for back in range(most):
-        tap, off = np.divmod(within + back * axis.stride, axis.dilation)
-        tap = np.where((off == 0) & (tap < axis.window), tap, -1)
-        yield (most - 1 - back) * axis.stride + axis.low, tap
+    return (_put_back(cotangents[0], taps, rows, columns, tap_of, jnp.add),)
 
 
 _max_with_taps.defvjp(_max_forward, _max_backward)
@@ -327,7 +288,10 @@ def _strided(padded, rows, columns, y, x):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _unpool(values, indices, rows, columns):
-    return _put_back(values, indices, rows, columns, lambda _, value: value)
+    def place_of(row, column):
+        return np.arange(len(row))[:, None] * columns.size + np.arange(len(column))
+
+    return _put_back(values, indices, rows, columns, place_of, lambda _, value: value)
 
 
 def _unpool_forward(values, indices, rows, columns):
@@ -348,28 +312,68 @@ def _unpool_backward(rows, columns, indices, cotangent):
 _unpool.defvjp(_unpool_forward, _unpool_backward)
 
 
-def _put_back(values, indices, rows, columns, combine):
-    """[B, H', W', C] -> [B, H, W, C]: at each pixel what the windows say that point to it.
+def _put_back(values, marks, rows, columns, mark_of, combine):
+    """[B, H', W', C] -> [B, H, W, C]: at each pixel what the windows say whose mark is its own.
 
-    Each pixel looks at all windows that it lies in, so that the scatter is a loop over pixels;
-    `combine` makes one of the value so far (0 at first) and another.
+    Each pixel looks at all windows that it lies in, so that the scatter is a loop over pixels.
+
+    Args:
+        values, marks: [B, H', W', C] of the windows; marks are int, at least 0.
+        rows, columns: the axes.
+        mark_of: (row, column), the taps [H] and [W] that pixels are of a window -> their marks,
+            [H, W] int.
+        combine: makes one of a pixel's value so far, 0 at first, and another.
     """
-    place = _places(np.arange(rows.size), np.arange(columns.size), columns.size)
-    image = jnp.zeros((len(values), rows.size, columns.size, values.shape[3]), values.dtype)
-    for y, there_y in _windows_over(rows):
-        for x, there_x in _windows_over(columns):
-            there = jnp.asarray(there_y[:, None] & there_x)[None, :, :, None]
-            found = (indices[:, y][:, :, x] == place) & there
-            image = jnp.where(found, combine(image, values[:, y][:, :, x]), image)
-    return image
+
+    def one(values, marks):
+        values = _repeated(_repeated(values, rows, 0, 0), columns, 1, 0)
+        marks = _repeated(_repeated(marks, rows, 0, -1), columns, 1, -1)
+        image = jnp.zeros((rows.size, columns.size, values.shape[-1]), values.dtype)
+        for top, row in _windows_of_pixels(rows):
+            for left, column in _windows_of_pixels(columns):
+                within = (row[:, None] >= 0) & (column >= 0)
+                mark = np.where(within, mark_of(row, column), -2)[:, :, None]
+                seen = (slice(top, top + rows.size), slice(left, left + columns.size))
+                found = marks[seen] == mark.astype(marks.dtype)
+                image = jnp.where(found, combine(image, values[seen]), image)
+        return image
+
+    return _image_by_image(one, values, marks)
 
 
-def _windows_over(axis):
-    """The windows that each pixel lies in, one after the other: [size] int, and bool if it is."""
-    last = (np.arange(axis.size) + axis.low) // axis.stride
-    for before in range(-(-axis.extent // axis.stride)):
-        window = last - before
-        yield np.clip(window, 0, axis.count - 1), (window >= 0) & (window < axis.count)
+def _repeated(array, axis, place, fill):
+    """What the windows say, put at all pixels of their strides, with windows beyond both ends."""
+    before = -(-axis.extent // axis.stride) - 1
+    after = (axis.size - 1 + axis.low) // axis.stride + 1 - axis.count
+    padding = [(0, 0, 0)] * array.ndim
+    padding[place] = (before, after, 0)
+    array = jax.lax.pad(array, jnp.asarray(fill, array.dtype), padding)
+    return jnp.repeat(array, axis.stride, axis=place)
+
+
+def _windows_of_pixels(axis):
+    """For each window that a pixel may lie in: (where it is in `_repeated`, which of its taps).
+
+    The taps are [size] int, of each pixel along the axis; -1 where it is none of the window's.
+    """
+    within = (np.arange(axis.size) + axis.low) % axis.stride
+    most = -(-axis.extent // axis.stride)
+    for back in range(most):
+        tap, off = np.divmod(within + back * axis.stride, axis.dilation)
+        tap = np.where((off == 0) & (tap < axis.window), tap, -1)
+        yield (most - 1 - back) * axis.stride + axis.low, tap
+
+
+def _image_by_image(function, *arrays):
+    """`function` of each image's arrays: on a CPU one after the other, elsewhere all at once.
+
+    Over a batch a CPU's XLA would work out what comes before anew for each tap.
+    """
+    return jax.lax.platform_dependent(
+        *arrays,
+        cpu=lambda *arrays: jax.lax.map(lambda one: function(*one), arrays),
+        default=jax.vmap(function),
+    )
 
 
 def _padded(image, rows, columns, value):

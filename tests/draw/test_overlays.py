@@ -115,7 +115,8 @@ def test_heat_goes_from_blue_through_green_to_red():
     assert drawn[0, -1, 0] > 2 * drawn[0, -1, 1:].max()
     assert drawn[0, 0, 2] > drawn[0, 0, :2].max()
     half = draw.heat(BLACK, [[-1.0, 0.0, 1.0]])
-    np.testing.assert_allclose(half, drawn / 2, atol=1)
+    # Both are rounded: half a level here, and half of one there is a quarter.
+    np.testing.assert_allclose(half, drawn / 2, atol=0.75)
 
 
 def test_limits_of_heat_make_maps_comparable():

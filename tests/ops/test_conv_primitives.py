@@ -61,7 +61,16 @@ def test_derivatives_of_every_order_and_mode(name):
         check_grads(function, (x, w), order=2, rtol=1e-5, atol=1e-5)
 
 
-def test_maps_over_images_and_kernels_are_loops_over_them():
+def test_only_a_cpu_takes_mapped_kernels_one_after_the_other():
+    _, x, w, _ = _case("3x3", np.float32)
+    mapped = jax.jit(jax.vmap(ops.conv)).trace(jnp.stack([x, x]), jnp.stack([w, w]))
+    loops = ["while" in mapped.lower(lowering_platforms=(p,)).as_text() for p in ("cuda", "cpu")]
+    assert loops == [False, True]
+    images = jax.jit(jax.vmap(ops.conv, (0, None))).trace(jnp.stack([x, x]), w)
+    assert "while" not in images.lower().as_text()
+
+
+def test_maps_equal_one_after_the_other():
     _, x, w, _ = _case("depthwise", np.float32)
     conv = functools.partial(ops.conv, padding=1, groups=5)
     images, kernels = jnp.stack([x, 2 * x, -x]), jnp.stack([w, w + 1, 2 * w])
