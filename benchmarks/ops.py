@@ -2,12 +2,12 @@
 
     python -m benchmarks.ops --peer-python=/path/to/python/with/torch --only=nms
 
-Both sides get the same inputs and the same environment, so the same allocator settings (outputs
-above 32 MB cost page faults by default; MALLOC_MMAP_THRESHOLD_=4294967296
-MALLOC_TRIM_THRESHOLD_=17179869184 keeps the pages) and the same cores. A turn is some calls of one
-side, then as many of the other; a figure is the median over turns of the mean time of a call. The
-table goes to stdout and, with all of the figures, to benchmarks/results/. How to add a row:
-`benchmarks/ops_rows.py`.
+Both sides get the same inputs and the same environment, so the same allocator settings, and the
+same cores. By default large arrays are fresh memory each time, whose pages the system fills with
+zeros; what `train.setup` does for a run MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
+MALLOC_ARENA_MAX=1 does here for both. A turn is some calls of one side, then as many of the other;
+a figure is the median over turns of the mean time of a call. The table goes to stdout and, with all
+of the figures, to benchmarks/results/. How to add a row: `benchmarks/ops_rows.py`.
 """
 
 import json

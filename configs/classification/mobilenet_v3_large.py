@@ -9,7 +9,7 @@ from configs import base, imagenet
 
 
 def get_config(variant=""):
-    """`:smoke` trains on the embedded digits, the small network at a quarter of the width."""
+    """`:smoke` trains on the embedded digits, two blocks."""
     base.check_variant(variant, "smoke")
     config = imagenet.get_config("mobilenet_v3_large", batch_size=4096, epochs=600)
     config.paper = ("Howard 2019, table 3", "validation/top1", 0.752)
@@ -28,6 +28,6 @@ def get_config(variant=""):
     config.schedule.gamma = 0.99
 
     if variant == "smoke":
-        config.model.name = "mobilenet_v3_small"
-        imagenet.smoke(config, lr=0.01, width_multiplier=0.25, last_width=64)
+        blocks = ((3, 16, 16, False, "RE", 1), (5, 64, 24, True, "HS", 2))
+        imagenet.smoke(config, lr=0.01, blocks=blocks, last_width=64)
     return config.lock()

@@ -16,23 +16,18 @@ from scratch, 50.2 % transferred (docs/transfer.md). Training images were JPEG c
 test images the originals.
 """
 
-from configs import base
+from configs import base, cifar10
 
 
 def get_config(variant=""):
     """`:pretrain` learns the other half from all labels. `:smoke` is on the embedded digits."""
     base.check_variant(variant, "smoke", "pretrain")
-    config = base.get_config(task="classification")
-    config.model.name = "resnet20"
+    config = cifar10.get_config("resnet20", batch_size=25)  # all there is
     config.model.depth = 8
     config.model.width = 8
-    config.data.name = "cifar10"
     config.data.classes = ("airplane", "dog", "frog", "horse", "ship")
     config.data.labels_per_class = 5
-    config.data.mean = (0.4914, 0.4822, 0.4465)
-    config.data.std = (0.2470, 0.2435, 0.2616)
     config.steps = 60
-    config.batch_size = 25  # all there is
     config.log_every = 20
     config.checkpoint_keep = 1
     config.optimizer.momentum = 0.9

@@ -22,36 +22,38 @@ import flax.linen as nn
 
 from jaxcv import layers
 
-# Kernel, expanded channels, channels out, gate, activation, stride: tables 1 and 2.
+_NONLINEARITIES = {"RE": nn.relu, "HS": nn.hard_swish}
+
+# Kernel, expanded channels, channels out, gate, nonlinearity, stride: tables 1 and 2.
 _LARGE = (
-    (3, 16, 16, False, nn.relu, 1),
-    (3, 64, 24, False, nn.relu, 2),
-    (3, 72, 24, False, nn.relu, 1),
-    (5, 72, 40, True, nn.relu, 2),
-    (5, 120, 40, True, nn.relu, 1),
-    (5, 120, 40, True, nn.relu, 1),
-    (3, 240, 80, False, nn.hard_swish, 2),
-    (3, 200, 80, False, nn.hard_swish, 1),
-    (3, 184, 80, False, nn.hard_swish, 1),
-    (3, 184, 80, False, nn.hard_swish, 1),
-    (3, 480, 112, True, nn.hard_swish, 1),
-    (3, 672, 112, True, nn.hard_swish, 1),
-    (5, 672, 160, True, nn.hard_swish, 2),
-    (5, 960, 160, True, nn.hard_swish, 1),
-    (5, 960, 160, True, nn.hard_swish, 1),
+    (3, 16, 16, False, "RE", 1),
+    (3, 64, 24, False, "RE", 2),
+    (3, 72, 24, False, "RE", 1),
+    (5, 72, 40, True, "RE", 2),
+    (5, 120, 40, True, "RE", 1),
+    (5, 120, 40, True, "RE", 1),
+    (3, 240, 80, False, "HS", 2),
+    (3, 200, 80, False, "HS", 1),
+    (3, 184, 80, False, "HS", 1),
+    (3, 184, 80, False, "HS", 1),
+    (3, 480, 112, True, "HS", 1),
+    (3, 672, 112, True, "HS", 1),
+    (5, 672, 160, True, "HS", 2),
+    (5, 960, 160, True, "HS", 1),
+    (5, 960, 160, True, "HS", 1),
 )
 _SMALL = (
-    (3, 16, 16, True, nn.relu, 2),
-    (3, 72, 24, False, nn.relu, 2),
-    (3, 88, 24, False, nn.relu, 1),
-    (5, 96, 40, True, nn.hard_swish, 2),
-    (5, 240, 40, True, nn.hard_swish, 1),
-    (5, 240, 40, True, nn.hard_swish, 1),
-    (5, 120, 48, True, nn.hard_swish, 1),
-    (5, 144, 48, True, nn.hard_swish, 1),
-    (5, 288, 96, True, nn.hard_swish, 2),
-    (5, 576, 96, True, nn.hard_swish, 1),
-    (5, 576, 96, True, nn.hard_swish, 1),
+    (3, 16, 16, True, "RE", 2),
+    (3, 72, 24, False, "RE", 2),
+    (3, 88, 24, False, "RE", 1),
+    (5, 96, 40, True, "HS", 2),
+    (5, 240, 40, True, "HS", 1),
+    (5, 240, 40, True, "HS", 1),
+    (5, 120, 48, True, "HS", 1),
+    (5, 144, 48, True, "HS", 1),
+    (5, 288, 96, True, "HS", 2),
+    (5, 576, 96, True, "HS", 1),
+    (5, 576, 96, True, "HS", 1),
 )
 
 
@@ -88,7 +90,7 @@ class MobileNetV3(nn.Module):
         x = conv(stem, strides=2, activation=nn.hard_swish, name="features.0")(image)
         stages = {"features.0": x}
         tail = _tail(self.blocks)
-        for i, (kernel, expanded, channels, gated, activation, strides) in enumerate(self.blocks):
+        for i, (kernel, expanded, channels, gated, nonlinearity, strides) in enumerate(self.blocks):
             half = self.reduced_tail and i >= tail  # the first of the tail expands as before
             channels = self._width(channels, half)
             expanded = self._width(expanded, half and i > tail)
@@ -102,7 +104,7 @@ class MobileNetV3(nn.Module):
                 dilation=2 if self.dilated and i >= tail else 1,
                 squeezed=layers.round_channels(expanded // 4) if gated else 0,
                 gate=nn.hard_sigmoid,
-                activation=activation,
+                activation=_NONLINEARITIES[nonlinearity],
                 name=name,
             )(x)
             stages[name] = x

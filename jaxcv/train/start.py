@@ -76,7 +76,8 @@ def initial_variables(
         taken = _taken(wanted, init_from, there, include, exclude)
         new = len(wanted) - len(taken)
         say(f"{len(taken)} of {len(wanted)} variables from {init_from}, {new} new.")
-    fresh = task.init(jax.random.key(seed), example)
+    # As one program: op by op each operation would be compiled by itself.
+    fresh = jax.jit(task.init)(jax.random.key(seed), example)
     return states.from_named(fresh, states.named(fresh) | taken, origin=init_from)
 
 

@@ -10,6 +10,8 @@ import pathlib
 import runpy
 import sys
 
+from tests import xla
+
 ROOT = pathlib.Path(__file__).parents[2]
 _IMPORTED = [
     "jaxcv.models.lenet",
@@ -58,19 +60,12 @@ def run(folder, script, *arguments, devices=1, timeout=600, optimized=True):
 def _run(script, arguments, devices, files, optimized):
     for file, descriptor in zip(files, (1, 2)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+    os.environ["XLA_FLAGS"] = xla.flags(devices, optimized=optimized)
     os.chdir(ROOT)
     sys.argv = [script, *arguments]
     with open(files[2], "w", buffering=1) as counter:
         _count_compilations(counter)
-        _optimize(optimized)
         runpy.run_module(f"experiments.{script}", run_name="__main__", alter_sys=True)
-
-
-def _optimize(optimized):
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", not optimized)
 
 
 def _count_compilations(counter):

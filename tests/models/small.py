@@ -1,6 +1,5 @@
 """A small network of every file of architectures, for tests that must compile one."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,7 +72,7 @@ SMALL = {
     "mobilenet_v3": (
         "mobilenet_v3_small",
         {
-            "blocks": ((3, 16, 8, True, nn.relu, 2), (5, 24, 8, True, nn.hard_swish, 1)),
+            "blocks": ((3, 16, 8, True, "RE", 2), (5, 24, 8, True, "HS", 1)),
             "last_width": 16,
         },
         (16, 16, 3),

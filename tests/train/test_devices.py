@@ -18,6 +18,7 @@ from PIL import Image
 
 from jaxcv import train
 from jaxcv.data import digits
+from tests import xla
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _CASES = [(name, accumulate) for name in ("resnet", "lenet") for accumulate in (1, 2)]
@@ -152,11 +153,9 @@ def _train_in_two(workdir, cache):
 
 def _start(module, folder, process, devices=1):
     """A process of `python -m module ...` that sees so many devices and tells all to a file."""
-    flags = f"--xla_force_host_platform_device_count={devices}"
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": flags,
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",  # compiling takes half as long
+        "XLA_FLAGS": xla.flags(devices, optimized=False),
         "JAXCV_CACHE": str(folder / f"decoded{process}"),
     }
     with open(folder / f"said{process}", "w") as said:

@@ -1,3 +1,7 @@
+import platform
+import subprocess
+import sys
+
 import jax.numpy as jnp
 import pytest
 
@@ -31,3 +35,24 @@ def test_a_compilation_cache_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"file/cache cannot be written.*compilation_cache="):
         train.setup(compilation_cache=str(tmp_path / "file" / "cache"))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="not the GNU C library")
+def test_memory_that_was_freed_is_there_again():
+    program = """
+import resource
+from jaxcv import train
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bytearray(64 << 20)  # freed at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(faults(), faults())
+train.setup()
+print(faults(), faults())
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    before, after = (list(map(int, line.split())) for line in ran.stdout.splitlines())
+    assert min(before) > 10 * after[1]

@@ -1,0 +1,30 @@
+"""A small Swin transformer on CIFAR-10, for a machine without a GPU: patches of 4 pixels, windows
+of 4 patches, two stages on maps of 8 and 4 pixels a side.
+
+python -m experiments.train --config=configs/classification/swin_cifar10.py --workdir=runs/swin
+"""
+
+from configs import base, cifar10
+
+
+def get_config(variant=""):
+    """`:smoke` trains on the embedded digits, one narrower block in each stage."""
+    base.check_variant(variant, "smoke")
+    config = cifar10.get_config("swin_t", batch_size=64)
+    config.model.embed_dim = 64
+    config.model.depths = (2, 4)
+    config.model.num_heads = (2, 4)
+    config.model.window_size = 4
+    config.model.drop_path = 0.0
+    cifar10.crop_and_flip(config)
+    cifar10.train_for(config, epochs=12)
+    config.optimizer.name = "adamw"
+    config.optimizer.weight_decay = 0.05
+    config.optimizer.weight_decay_min_ndim = 2  # none for biases and norms
+    config.optimizer.clip_global_norm = 1.0
+    config.schedule.name = "one_cycle"
+    config.schedule.lr = 1e-3
+
+    if variant == "smoke":
+        cifar10.smoke(config, run=300, embed_dim=32, depths=(1, 1), num_heads=(1, 2))
+    return config.lock()

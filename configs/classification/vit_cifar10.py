@@ -1,0 +1,32 @@
+"""A small vision transformer on CIFAR-10, for a machine without a GPU: patches of 4 pixels, six
+blocks of 96 channels.
+
+python -m experiments.train --config=configs/classification/vit_cifar10.py --workdir=runs/vit
+"""
+
+from configs import base, cifar10
+
+
+def get_config(variant=""):
+    """`:smoke` trains on the embedded digits, two narrower blocks."""
+    base.check_variant(variant, "smoke")
+    config = cifar10.get_config("vit_b_16", batch_size=64)
+    config.model.patch_size = 4
+    config.model.image_size = 32
+    config.model.depth = 6
+    config.model.hidden_size = 96
+    config.model.mlp_size = 192
+    config.model.heads = 3
+    config.model.pool = "gap"
+    cifar10.crop_and_flip(config)
+    cifar10.train_for(config, epochs=10)
+    config.optimizer.name = "adamw"
+    config.optimizer.weight_decay = 0.05
+    config.optimizer.weight_decay_min_ndim = 2  # none for biases and norms
+    config.optimizer.clip_global_norm = 1.0
+    config.schedule.name = "one_cycle"
+    config.schedule.lr = 1e-3
+
+    if variant == "smoke":
+        cifar10.smoke(config, run=300, depth=2, hidden_size=48, mlp_size=96)
+    return config.lock()
