@@ -102,6 +102,10 @@ def smoke(config, *, lr, image_size=32, run=150, **model):
         config.augment.resized_crop_scale = (0.7, 1.0)
         config.augment.resized_crop_ratio = (0.9, 1.1)
     config.augment.fill = 0.0
+    # All of it, but weaker: these runs are short.
+    config.augment.mixup = min(config.augment.mixup, 0.1)
+    config.augment.cutmix = min(config.augment.cutmix, 0.1)
+    config.augment.rand_augment_magnitude = min(config.augment.rand_augment_magnitude, 3.0)
     config.batch_size = 64
     config.steps = run
     config.eval_every = run // 2

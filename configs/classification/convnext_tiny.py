@@ -26,5 +26,5 @@ def get_config(variant=""):
     config.schedule.warmup_factor = 1e-3
 
     if variant == "smoke":
-        imagenet.smoke(config, lr=4e-3, run=300, depths=(1, 1), widths=(32, 64))
+        imagenet.smoke(config, lr=4e-3, run=500, depths=(1, 1), widths=(32, 64))
     return config.lock()

@@ -31,5 +31,7 @@ def get_config(variant=""):
             ("inception4a", (192, 96, 208, 16, 48, 64)),
             ("inception4d", (112, 144, 288, 32, 64, 64)),
         )
-        imagenet.smoke(config, lr=0.02, image_size=80, modules=modules, width_multiplier=0.25)
+        imagenet.smoke(
+            config, lr=0.03, image_size=80, run=300, modules=modules, width_multiplier=0.25
+        )
     return config.lock()

@@ -29,5 +29,5 @@ def get_config(variant=""):
 
     if variant == "smoke":
         blocks = ((64, 1, 1), (128, 2, 1))
-        imagenet.smoke(config, lr=0.05, blocks=blocks, width_multiplier=0.25)
+        imagenet.smoke(config, lr=0.1, run=400, blocks=blocks, width_multiplier=0.25)
     return config.lock()

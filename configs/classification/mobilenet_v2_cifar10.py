@@ -3,6 +3,9 @@
 
 python -m experiments.train --config=configs/classification/mobilenet_v2_cifar10.py \
     --workdir=runs/mobilenet
+
+Reached 81.8 % on the 10,000 test images in 24 minutes on one x86 core. Trained on JPEG copies
+(quality 91) of the training images; the test images were the originals.
 """
 
 from configs import base, cifar10
@@ -16,7 +19,7 @@ def get_config(variant=""):
     config.model.blocks = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 3, 2))
     config.model.dropout = 0.0
     cifar10.crop_and_flip(config)
-    cifar10.train_for(config, epochs=7)
+    cifar10.train_for(config, epochs=6)
     config.optimizer.momentum = 0.9
     config.optimizer.nesterov = True
     config.optimizer.weight_decay = 5e-4

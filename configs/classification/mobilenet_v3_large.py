@@ -29,5 +29,5 @@ def get_config(variant=""):
 
     if variant == "smoke":
         blocks = ((3, 16, 16, False, "RE", 1), (5, 64, 24, True, "HS", 2))
-        imagenet.smoke(config, lr=0.01, blocks=blocks, last_width=64)
+        imagenet.smoke(config, lr=0.01, blocks=blocks, last_width=64, norm_momentum=0.1)
     return config.lock()

@@ -2,6 +2,9 @@
 of 4 patches, two stages on maps of 8 and 4 pixels a side.
 
 python -m experiments.train --config=configs/classification/swin_cifar10.py --workdir=runs/swin
+
+Reached 68.5 % on the 10,000 test images in 49 minutes on one x86 core. Trained on JPEG copies
+(quality 91) of the training images; the test images were the originals.
 """
 
 from configs import base, cifar10

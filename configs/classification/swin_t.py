@@ -27,5 +27,5 @@ def get_config(variant=""):
 
     if variant == "smoke":
         small = {"embed_dim": 32, "depths": (1, 1), "num_heads": (2, 4), "window_size": 4}
-        imagenet.smoke(config, lr=2e-3, run=300, **small)
+        imagenet.smoke(config, lr=4e-3, run=1000, drop_path=0.05, **small)
     return config.lock()

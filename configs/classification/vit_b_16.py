@@ -28,5 +28,5 @@ def get_config(variant=""):
 
     if variant == "smoke":
         small = {"patch_size": 8, "image_size": 32, "depth": 2, "hidden_size": 64}
-        imagenet.smoke(config, lr=2e-3, run=300, mlp_size=128, heads=2, **small)
+        imagenet.smoke(config, lr=3e-3, run=1000, mlp_size=128, heads=2, **small)
     return config.lock()

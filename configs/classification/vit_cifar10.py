@@ -2,6 +2,9 @@
 blocks of 96 channels.
 
 python -m experiments.train --config=configs/classification/vit_cifar10.py --workdir=runs/vit
+
+Reached 74.0 % on the 10,000 test images in 58 minutes on one x86 core, 65 % after 36 minutes.
+Trained on JPEG copies (quality 91) of the training images; the test images were the originals.
 """
 
 from configs import base, cifar10

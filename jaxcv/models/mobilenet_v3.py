@@ -71,6 +71,7 @@ class MobileNetV3(nn.Module):
     dilated: bool = False  # an atrous depthwise convolution for the last stride: 16 in all
     num_classes: int = 1000
     dropout: float = 0.2  # before the last linear layer
+    norm_momentum: float = 0.01  # the weight of the new value
     frozen_norm: bool = False  # normalise by the running statistics, which stay, in training too
     remat: bool = False  # compute each block again in the backward pass instead of storing it
     dtype: Any = None  # of the computation; parameters and statistics are float32
@@ -80,7 +81,7 @@ class MobileNetV3(nn.Module):
         conv = functools.partial(
             layers.ConvNorm,
             use_running_average=self.frozen_norm or not train,
-            momentum=0.01,
+            momentum=self.norm_momentum,
             epsilon=1e-3,
             dtype=self.dtype,
             kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
