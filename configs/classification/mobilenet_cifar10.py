@@ -1,8 +1,7 @@
 """A small MobileNetV2 on CIFAR-10, for a machine without a GPU: Sandler 2018's blocks on maps of
 16, 8 and 4 pixels a side.
 
-python -m experiments.train --config=configs/classification/mobilenet_v2_cifar10.py \
-    --workdir=runs/mobilenet
+python -m experiments.train --config=configs/classification/mobilenet_cifar10.py --workdir=runs/mini
 
 Reached 81.8 % on the 10,000 test images in 24 minutes on one x86 core. Trained on JPEG copies
 (quality 91) of the training images; the test images were the originals.
