@@ -8,7 +8,7 @@ if jax.__version_info__ < (0, 11):  # later there is no such choice
     QUICK["xla_cpu_use_fusion_emitters"] = False
 
 
-def flags(devices, *, optimized):
+def flags(devices, *, optimized=True):
     """XLA_FLAGS of a process that simulates so many CPU devices."""
     options = {"xla_force_host_platform_device_count": devices, **({} if optimized else QUICK)}
     return " ".join(f"--{name}={value}" for name, value in options.items())

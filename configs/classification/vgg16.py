@@ -26,5 +26,5 @@ def get_config(variant=""):
     config.schedule.gamma = 0.1
 
     if variant == "smoke":
-        imagenet.smoke(config, lr=0.1, run=350, depths=(1, 1), widths=(32, 64), hidden=512)
+        imagenet.smoke(config, lr=0.05, run=400, depths=(1, 1), widths=(32, 64), hidden=512)
     return config.lock()

@@ -19,5 +19,5 @@ def get_config(variant=""):
     config.schedule.step_size = imagenet.steps(30, 256)
 
     if variant == "smoke":
-        imagenet.smoke(config, lr=0.02, depths=(1, 1), widths=(16, 32), hidden=64)
+        imagenet.smoke(config, lr=0.02, run=300, depths=(1, 1), widths=(16, 32), hidden=64)
     return config.lock()

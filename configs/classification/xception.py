@@ -27,5 +27,5 @@ def get_config(variant=""):
 
     if variant == "smoke":
         small = {"blocks": (((16, 16), 2), ((16, 16, 16), 1)), "widths": (8, 16, 32, 32)}
-        imagenet.smoke(config, lr=0.05, image_size=48, **small)
+        imagenet.smoke(config, lr=0.05, image_size=48, run=250, **small)
     return config.lock()
