@@ -180,6 +180,7 @@ def summary(turns, checkpoints):
 
 def main(_):
     logging.set_verbosity(logging.WARNING)  # orbax tells of every file
+    train.setup()
     every = TURN.value * TURNS_A_CHECKPOINT
     config = load_config(
         "configs/classification/lenet_mnist.py",

@@ -29,5 +29,6 @@ def get_config(variant=""):
     config.schedule.lr = 1e-3
 
     if variant == "smoke":
-        cifar10.smoke(config, run=300, embed_dim=32, depths=(1, 1), num_heads=(1, 2))
+        config.schedule.lr = 3e-3
+        cifar10.smoke(config, run=600, embed_dim=32, depths=(1, 1), num_heads=(1, 2))
     return config.lock()

@@ -31,5 +31,6 @@ def get_config(variant=""):
     config.schedule.lr = 1e-3
 
     if variant == "smoke":
-        cifar10.smoke(config, run=300, depth=2, hidden_size=48, mlp_size=96)
+        config.schedule.lr = 3e-3
+        cifar10.smoke(config, run=600, depth=2, hidden_size=48, mlp_size=96)
     return config.lock()
