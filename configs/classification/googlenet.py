@@ -32,6 +32,6 @@ def get_config(variant=""):
             ("inception4d", (112, 144, 288, 32, 64, 64)),
         )
         imagenet.smoke(
-            config, lr=0.03, image_size=80, run=300, modules=modules, width_multiplier=0.25
+            config, lr=0.03, image_size=80, run=400, modules=modules, width_multiplier=0.25
         )
     return config.lock()

@@ -30,5 +30,5 @@ def get_config(variant=""):
 
     if variant == "smoke":
         config.schedule.lr = 3e-3
-        cifar10.smoke(config, run=600, embed_dim=32, depths=(1, 1), num_heads=(1, 2))
+        cifar10.smoke(config, run=1000, embed_dim=32, depths=(1, 1), num_heads=(1, 2))
     return config.lock()
