@@ -82,7 +82,9 @@ def deit_augmentation(config):
 
 
 def smoke(config, *, lr, image_size=32, run=150, **model):
-    """The embedded digits in place of ImageNet: at least 90 % of the held-out ones are recognised.
+    """The embedded digits in place of ImageNet.
+
+    The goal: at least 90 % of the held-out ones are recognised.
 
     Args:
         config: changed in place.

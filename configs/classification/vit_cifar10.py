@@ -23,12 +23,7 @@ def get_config(variant=""):
     config.model.pool = "gap"
     cifar10.crop_and_flip(config)
     cifar10.train_for(config, epochs=10)
-    config.optimizer.name = "adamw"
-    config.optimizer.weight_decay = 0.05
-    config.optimizer.weight_decay_min_ndim = 2  # none for biases and norms
-    config.optimizer.clip_global_norm = 1.0
-    config.schedule.name = "one_cycle"
-    config.schedule.lr = 1e-3
+    cifar10.adamw(config)
 
     if variant == "smoke":
         config.schedule.lr = 3e-3

@@ -65,6 +65,20 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
+def test_the_smoke_of_a_recipe_on_imagenet_learns_the_digits(cache, tmp_path):
+    ran = scripts.run(
+        tmp_path,
+        "train",
+        "--config=configs/classification/resnet50.py:smoke",
+        f"--workdir={tmp_path / 'run'}",
+        f"--config.compilation_cache={cache}",
+        "--config.pictures=0",
+    )
+    assert (ran.status, ran.stderr) == (0, "")
+    metrics = json.loads((tmp_path / "run" / "result.json").read_text())["metrics"]
+    assert metrics["test/top1"] >= 0.9
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_its_smoke_takes_three_steps_an_evaluation_and_a_checkpoint(file, cache, tmp_path):
     model = load_config(f"{file}:smoke").model.name
