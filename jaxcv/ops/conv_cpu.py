@@ -8,7 +8,7 @@ hundred times (`python -m benchmarks.convolutions`, with and without --xla). The
     grouped      a few groups at a time as an ordinary convolution
     1x1          a matrix product
     strided      (image product) an ordinary convolution that gives all phases as channels
-    ordinary     (kernel product) matrix products over a few rows of an image at a time
+    ordinary     (kernel product) matrix products over a few rows, or a few images, at a time
 """
 
 import functools
@@ -20,7 +20,7 @@ from jaxcv.ops import conv_plain
 
 _MOST_TAPS = 49  # of a window that is unrolled: 7x7
 _GROUPED_CHANNELS = 16  # of the groups that are convolved together
-_BLOCK_PIXELS = 256  # of the output, for one matrix product of an ordinary kernel's gradient
+_BLOCK_PIXELS = 512  # of the output, for one matrix product of an ordinary kernel's gradient
 
 
 def forward(x, w, geometry):
@@ -165,8 +165,7 @@ def _kernel_by_groups(x, y, geometry):
 
 def _groups_together(inner, geometry):
     """How many groups are convolved as one."""
-    most = max(1, _GROUPED_CHANNELS // inner)
-    return max(n for n in range(1, most + 1) if geometry.groups % n == 0)
+    return _largest_divisor(geometry.groups, _GROUPED_CHANNELS // inner)
 
 
 def _even_phases(geometry):
@@ -201,13 +200,10 @@ def _phases(y, w, geometry):
 
 
 def _kernel_by_rows(x, y, geometry):
-    """Some rows of an image at a time: their pixels' windows side by side, times the output."""
+    """Some rows or some images at a time: their pixels' windows side by side, times the output."""
     batch, height, width, features = y.shape
-    rows = max(
-        n
-        for n in range(1, height + 1)
-        if height % n == 0 and n * width <= max(width, _BLOCK_PIXELS)
-    )
+    rows = _largest_divisor(height, _BLOCK_PIXELS // width)
+    images = _largest_divisor(batch, _BLOCK_PIXELS // (height * width)) if rows == height else 1
     x = _pad(x, _needed(geometry, (height, width)))
     channels = x.shape[-1]
     taken = (rows - 1) * geometry.strides[0] + _extents(geometry)[0]
@@ -217,18 +213,23 @@ def _kernel_by_rows(x, y, geometry):
     blocks = height // rows
 
     def add(number, total):
-        image, block = number // blocks, number % blocks
+        image, block = number // blocks * images, number % blocks
         start = (image, block * rows * geometry.strides[0], 0, 0)
-        seen = lax.dynamic_slice(x, start, (1, taken, *x.shape[2:]))
+        seen = lax.dynamic_slice(x, start, (images, taken, *x.shape[2:]))
         taps = [_seen(seen, tap, (rows, width), geometry) for tap in _places(geometry)]
-        windows = jnp.concatenate(taps, axis=-1).reshape(rows * width, wide)
-        pixels = lax.dynamic_slice(y, (image, block * rows, 0, 0), (1, rows, width, features))
-        pixels = pixels.reshape(rows * width, features)
+        windows = jnp.concatenate(taps, axis=-1).reshape(-1, wide)
+        pixels = lax.dynamic_slice(y, (image, block * rows, 0, 0), (images, rows, width, features))
+        pixels = pixels.reshape(-1, features)
         return total + (pixels.T @ windows if first else windows.T @ pixels)
 
     total = jnp.zeros((features, wide) if first else (wide, features), x.dtype)
-    total = lax.fori_loop(0, batch * blocks, add, total)
+    total = lax.fori_loop(0, batch // images * blocks, add, total)
     return (total.T if first else total).reshape(*geometry.window, channels, features)
+
+
+def _largest_divisor(number, most):
+    """The largest divisor of number that is not above most, at least 1."""
+    return max(n for n in range(1, number + 1) if number % n == 0 and n <= max(most, 1))
 
 
 def _places(geometry):
