@@ -4,19 +4,23 @@
 
 One core (taskset) or all. Batches of 8 at 224x224 in float32 on both sides, weights at random (that
 the networks are equal is measured by benchmarks/parity.py). A step is forward and backward of
-softmax cross-entropy and an update of SGD with momentum. Torch runs eagerly in both of its layouts.
+softmax cross-entropy and an update of SGD with momentum. The U-Net, that of `benchmarks.samplers`,
+learns to predict noise on 8 x 128 x 128 x 3. Torch runs eagerly in both of its layouts.
 Turns, figures and result files are those of `benchmarks.ops`.
 """
 
 import functools
 
+import flax.traverse_util
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import app
 
 from benchmarks import ops as bench
-from benchmarks.ops_rows import Row
+from benchmarks.ops_rows import Row, largest_difference
+from benchmarks.unet import UNet
 from jaxcv import models
 
 _NAMES = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "vit_b_16", "swin_t")
@@ -40,6 +44,16 @@ def _rows():
                     goal=0.8,
                     difference=None,
                 )
+    for layout in ("contiguous", "channels_last"):
+        yield Row(
+            name=f"unet, step, {layout}",
+            inputs=_unet_inputs,
+            ours=_unet_step,
+            peer="unet_step",
+            options={"names": list(_unet_params()), "channels_last": layout == "channels_last"},
+            goal=0.9 if layout == "contiguous" else 0.8,
+            difference=lambda ours, peer: largest_difference(ours[:1], peer),
+        )
 
 
 def _inputs(name, step, rng):
@@ -84,7 +98,31 @@ def _step(name, image, labels, *leaves):
     return value, *jax.tree.leaves(({"params": params, **changed}, momentum))
 
 
-ROWS = tuple(_rows())
+@functools.cache
+def _unet_params():
+    """The U-Net's parameters, {name: array}."""
+    image = np.zeros((1, 128, 128, 3), np.float32)
+    params = jax.jit(UNet().init)(jax.random.key(0), image, np.zeros(1, np.float32))["params"]
+    return flax.traverse_util.flatten_dict(params, sep=".")
+
+
+def _unet_inputs(rng):
+    """Noisy images, their times, the noise to predict, and the parameters."""
+    image, noise = rng.standard_normal((2, 8, 128, 128, 3), dtype=np.float32)
+    time = rng.uniform(0, 1000, 8).astype(np.float32)
+    return image, time, noise, *_unet_params().values()
+
+
+def _unet_step(image, time, noise, *arrays):
+    params = flax.traverse_util.unflatten_dict(dict(zip(_unet_params(), arrays)), sep=".")
+
+    def loss(params):
+        return jnp.mean((UNet().apply({"params": params}, image, time) - noise) ** 2)
+
+    value, gradient = jax.value_and_grad(loss)(params)
+    updates, momentum = _OPTIMIZER.update(gradient, _OPTIMIZER.init(params))
+    return value, *jax.tree.leaves((optax.apply_updates(params, updates), momentum))
+
 
 if __name__ == "__main__":
-    app.run(lambda _: bench.run("models", ROWS))
+    app.run(lambda _: bench.run("models", tuple(_rows())))

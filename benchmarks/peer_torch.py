@@ -14,6 +14,7 @@ import sys
 import time
 
 import numpy as np
+import peer_unet
 import torch
 import torchvision
 
@@ -160,6 +161,25 @@ def network(image, labels, *_, name, step, channels_last):
     def run():
         optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(model(image), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return run
+
+
+def unet_step(image, time, noise, *arrays, names, channels_last):
+    """The U-Net of peer_unet.py: the loss of a step of SGD with momentum."""
+    weights = peer_unet.torch_weights(dict(zip(names, arrays)), channels_last)
+    for array in weights.values():
+        array.requires_grad_()
+    optimizer = torch.optim.SGD(weights.values(), lr=1e-3, momentum=0.9)
+    model = peer_unet.UNet(weights)
+    image, noise = (_laid_out(a.permute(0, 3, 1, 2), channels_last) for a in (image, noise))
+
+    def run():
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(model(image, time), noise)
         loss.backward()
         optimizer.step()
         return loss.detach()

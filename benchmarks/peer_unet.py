@@ -69,22 +69,25 @@ def ddim(model, x, timesteps, alphas, alphas_after):
     return x
 
 
+def torch_weights(arrays, channels_last):
+    """Kernels [h, w, in, out] and [in, out] in torch's layouts, other arrays as they are."""
+    weights = {}
+    for name, array in arrays.items():
+        if name.endswith("kernel"):
+            array = array.permute(3, 2, 0, 1) if array.ndim == 4 else array.T
+        form = torch.channels_last if channels_last and array.ndim == 4 else torch.contiguous_format
+        weights[name] = array.contiguous(memory_format=form)
+    return weights
+
+
 def _load(path, channels_last, device):
     with np.load(path) as file:
         arrays = {name: torch.from_numpy(file[name]).to(device) for name in file.files}
     x = arrays.pop("x").permute(0, 3, 1, 2).contiguous()
     runs = [arrays.pop(name).tolist() for name in ("timesteps", "alphas", "alphas_after")]
-    weights = {}
-    for name, array in arrays.items():
-        if name.endswith("kernel"):  # ours are [h, w, in, out] and [in, out]
-            array = array.permute(3, 2, 0, 1) if array.ndim == 4 else array.T
-        weights[name] = array.contiguous()
+    weights = torch_weights(arrays, channels_last)
     if channels_last:
         x = x.to(memory_format=torch.channels_last)
-        weights = {
-            name: a.to(memory_format=torch.channels_last) if a.ndim == 4 else a
-            for name, a in weights.items()
-        }
     model = UNet(weights)
     return lambda: ddim(model, x, *runs)
 

@@ -4,7 +4,7 @@ XLA's own convolution is good at the forward and image products of ordinary kern
 of kernels, its grouped and its depthwise convolutions are slower than the forms below, some a
 hundred times (`python -m benchmarks.convolutions`, with and without --xla). The geometry chooses:
 
-    depthwise    sums of shifted products, image by image
+    depthwise    sums of shifted products
     grouped      a few groups at a time as an ordinary convolution
     1x1          a matrix product
     strided      (image product) an ordinary convolution that gives all phases as channels
@@ -16,7 +16,7 @@ import functools
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcv.ops import conv_plain
+from jaxcv.ops import conv_plain, fusion
 
 _MOST_TAPS = 49  # of a window that is unrolled: 7x7
 _GROUPED_CHANNELS = 16  # of the groups that are convolved together
@@ -86,15 +86,14 @@ def _taps(geometry):
 
 
 def _depthwise(x, w, geometry):
-    """One image after the other: over a batch XLA would work out x anew for each tap."""
+    padded = _pad(x, geometry.padding)
+    counts = _counts(padded, geometry)
 
-    def one(image):
-        padded = _pad(image[None], geometry.padding)
-        counts = _counts(padded, geometry)
+    def taps(padded, w):
         taps = [_seen(padded, tap, counts, geometry) * w[tap] for tap in _places(geometry)]
-        return functools.reduce(jnp.add, taps)[0]
+        return functools.reduce(jnp.add, taps)
 
-    return lax.map(one, x)
+    return fusion.apart(taps, padded, w)
 
 
 def _depthwise_image(y, w, geometry):

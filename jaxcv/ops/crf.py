@@ -28,8 +28,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxcv.ops import fusion
 from jaxcv.ops import gaussian_filter as filters
-from jaxcv.ops import lattice_values
 
 _STATIC = {"static": True}
 
@@ -303,7 +303,7 @@ def _divergence(unary, kernels, mixings, marginals):
 
     energy = -_logits(unary, kernels, mixings, marginals)
     # In two sums: one long sum of like terms loses two digits in float32.
-    return jnp.sum(lattice_values.apart(of_blocks, marginals, energy))
+    return jnp.sum(fusion.apart(of_blocks, marginals, energy))
 
 
 @jax.custom_vjp
@@ -314,12 +314,12 @@ def _softmax(logits):
 
 def _softmax_in_stages(logits):
     if logits.shape[1] > 8:
-        return lattice_values.apart(lambda x: jax.nn.softmax(x.T, axis=0).T, logits)
+        return fusion.apart(lambda x: jax.nn.softmax(x.T, axis=0).T, logits)
     # Over few labels reductions are slow on a CPU.
     columns = jnp.unstack
-    top = lattice_values.apart(lambda x: functools.reduce(jnp.maximum, columns(x, axis=1)), logits)
-    powers = lattice_values.apart(lambda x, top: jnp.exp(x - top[:, None]), logits, top)
-    total = lattice_values.apart(lambda e: sum(columns(e, axis=1)), powers)
+    top = fusion.apart(lambda x: functools.reduce(jnp.maximum, columns(x, axis=1)), logits)
+    powers = fusion.apart(lambda x, top: jnp.exp(x - top[:, None]), logits, top)
+    total = fusion.apart(lambda e: sum(columns(e, axis=1)), powers)
     return powers / total[:, None]
 
 

@@ -28,8 +28,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcv.ops import fusion, lattice_values
 from jaxcv.ops import lattice as lattices
-from jaxcv.ops import lattice_values
 
 NORMALIZATIONS = ("none", "before", "after", "symmetric")
 
@@ -201,7 +201,7 @@ def gaussian_filter(values, kernel):
 @jax.jit
 def _divided(image, sigmas):
     # A divisor for each value: XLA multiplies by the inverse of one that is broadcast.
-    divisors = lattice_values.apart(lambda image: jnp.broadcast_to(sigmas, image.shape), image)
+    divisors = fusion.apart(lambda image: jnp.broadcast_to(sigmas, image.shape), image)
     return image / divisors
 
 
@@ -245,7 +245,7 @@ def _collect_transposed(kernel, points):
     if isinstance(kernel, LatticeKernel):
         points = lattice_values.blur(kernel.lattice, points, reverse=True)
         slice_points = functools.partial(lattice_values.slice_points, kernel.lattice, kernel.before)
-        return lattice_values.apart(slice_points, points)
+        return fusion.apart(slice_points, points)
     return _product(kernel, points) * kernel.before[:, None]
 
 
@@ -258,7 +258,7 @@ def _distribute(kernels, collected, base):
                 base = base + points * kernel.after[:, None]
         return base
 
-    return lattice_values.apart(total, base, *collected)
+    return fusion.apart(total, base, *collected)
 
 
 def _distribute_transposed(kernel, values):

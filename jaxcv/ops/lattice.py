@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcv.ops.lattice_values import apart
+from jaxcv.ops.fusion import apart
 
 ROW = 8  # corners of one lattice point that are summed before anything is scattered
 

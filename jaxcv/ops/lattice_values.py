@@ -5,7 +5,8 @@ left alone, XLA fuses one into the gathers of the next and computes it once for 
 """
 
 import jax
-import jax.numpy as jnp
+
+from jaxcv.ops.fusion import apart
 
 
 def splat(lattice, weights, values):
@@ -42,17 +43,3 @@ def taps(values, places, weights):
         for k in range(places.shape[1])
     ]
     return sum(terms)
-
-
-def apart(function, *arguments):
-    """`function(*arguments)`, on a CPU not fused with what comes before and after."""
-
-    def separate(*arguments):
-        # A branch that is always taken, which the compiler cannot know. (A barrier does not do.)
-        some = jax.tree.leaves(arguments)[0]
-        always = ~(jax.lax.slice_in_dim(some.reshape(-1), 0, 1)[0] > jnp.inf)
-        results = jax.eval_shape(function, *arguments)
-        zeros = lambda *_: jax.tree.map(jnp.zeros_like, results)  # noqa: E731
-        return jax.lax.cond(always, function, zeros, *arguments)
-
-    return jax.lax.platform_dependent(*arguments, cpu=separate, default=function)

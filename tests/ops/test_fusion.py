@@ -1,0 +1,37 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcv.ops import fusion
+
+
+def _twice(x):
+    return fusion.apart(lambda x: (x + x, x[:1]), x)
+
+
+def test_it_returns_what_the_function_returns():
+    both, first = _twice(jnp.array([1.0, 2.0]))
+    np.testing.assert_array_equal(both, [2, 4])
+    np.testing.assert_array_equal(first, [1])
+
+
+def test_nan_and_infinity_are_no_other_branch():
+    for value in (jnp.nan, jnp.inf, -jnp.inf):
+        np.testing.assert_array_equal(jax.jit(_twice)(jnp.array([value]))[0], [2 * value])
+
+
+def test_the_compiler_of_a_cpu_keeps_the_branch():
+    text = jax.jit(_twice).lower(jnp.ones(8)).compile().as_text()
+    assert " conditional(" in text
+
+
+def test_a_gpu_has_no_branch():
+    traced = jax.jit(_twice).trace(jnp.ones(8))
+    infinity = "0x7F800000"  # what the branch of a CPU compares with
+    found = [infinity in traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda")]
+    assert found == [True, False]
+
+
+def test_arrays_without_elements():
+    both, first = _twice(jnp.zeros((0, 3)))
+    assert both.shape == first.shape == (0, 3)
