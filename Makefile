@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(VENV)/bin/ruff check .
-	$(RUN) -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile
+	$(RUN) -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
 # Touched when the install is whole, so that it is not repeated.
 $(VENV)/installed: setup.cfg pyproject.toml

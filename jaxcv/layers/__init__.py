@@ -15,6 +15,7 @@ from jaxcv.layers.mobile import (
 )
 from jaxcv.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from jaxcv.layers.randomness import Dropout, DropPath, example_keys
+from jaxcv.layers.residual import residual
 
 __all__ = [
     "BatchNorm",
@@ -32,5 +33,6 @@ __all__ = [
     "SqueezeExcitation",
     "dot_product_attention",
     "example_keys",
+    "residual",
     "round_channels",
 ]

@@ -8,6 +8,7 @@ import flax.linen as nn
 from jaxcv.layers.conv import Conv
 from jaxcv.layers.norm import BatchNorm
 from jaxcv.layers.randomness import DropPath
+from jaxcv.layers.residual import residual
 
 
 def round_channels(channels, divisor=8):
@@ -146,5 +147,5 @@ class InvertedResidual(nn.Module):
             )(y)
         y = self.conv(self.features, 1, activation=None, name=next(names))(y)
         if self.strides == 1 and channels == self.features:
-            y = x + DropPath(self.drop_path, deterministic=self.deterministic)(y)
+            y = residual(x, DropPath(self.drop_path, deterministic=self.deterministic)(y))
         return y, expanded

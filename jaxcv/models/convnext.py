@@ -94,7 +94,7 @@ class Block(nn.Module):
         y = nn.gelu(dense(4 * channels, name="block.3")(y), approximate=False)
         y = dense(channels, name="block.5")(y)
         y = y * scale[:, 0, 0].astype(y.dtype)
-        return x + layers.DropPath(self.drop_rate, deterministic=not train)(y)
+        return layers.residual(x, layers.DropPath(self.drop_rate, deterministic=not train)(y))
 
 
 VARIANTS = {

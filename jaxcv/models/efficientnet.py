@@ -196,7 +196,8 @@ class FusedBlock(nn.Module):
         if widened:
             y = self.conv(self.features, 1, activation=None, name="block.1")(y)
         if self.strides == 1 and x.shape[-1] == self.features:
-            y = x + layers.DropPath(self.drop_path, deterministic=self.deterministic)(y)
+            drop_path = layers.DropPath(self.drop_path, deterministic=self.deterministic)
+            y = layers.residual(x, drop_path(y))
         return y, expanded
 
 

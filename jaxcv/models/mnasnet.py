@@ -105,7 +105,7 @@ class InvertedResidual(nn.Module):
         )(y)
         y = nn.relu(norm(name="layers.4")(y))
         y = norm(name="layers.7")(conv(self.features, 1, name="layers.6")(y))
-        return x + y if x.shape == y.shape else y
+        return layers.residual(x, y) if x.shape == y.shape else y
 
 
 VARIANTS = {

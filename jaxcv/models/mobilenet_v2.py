@@ -109,7 +109,7 @@ class Block(nn.Module):
             name=f"conv.{index + 2}",
         )
         y = norm(project(y))
-        return x + y if self.strides == 1 and x.shape == y.shape else y
+        return layers.residual(x, y) if self.strides == 1 and x.shape == y.shape else y
 
 
 VARIANTS = {"mobilenet_v2": functools.partial(MobileNetV2)}

@@ -103,7 +103,7 @@ class Block(nn.Module):
         y = nn.relu(layer(y, "f.b", 3, strides=self.strides, groups=self.groups))
         if self.squeezed:
             y = self.gate(self.squeezed, name="f.se")(y)
-        return nn.relu(skip + layer(y, "f.c"))
+        return nn.relu(layers.residual(skip, layer(y, "f.c")))
 
 
 def stage_plan(depth, w_0, w_a, w_m, group_width):

@@ -118,7 +118,7 @@ class BasicBlock(nn.Module):
         )
         y = nn.relu(self.norm(name="bn1")(conv(strides=self.strides, name="conv1")(x)))
         y = self.norm(name="bn2")(conv(name="conv2")(y))
-        return nn.relu(y + _shortcut(self, x))
+        return nn.relu(layers.residual(_shortcut(self, x), y))
 
 
 class Bottleneck(nn.Module):
@@ -157,7 +157,7 @@ class Bottleneck(nn.Module):
         y = self.norm(name="bn3")(self.conv(self.features, kernel_size=1, name="conv3")(y))
         if self.gate is not None:
             y = self.gate()(y)
-        return nn.relu(y + _shortcut(self, x))
+        return nn.relu(layers.residual(_shortcut(self, x), y))
 
 
 def _shortcut(block, x):

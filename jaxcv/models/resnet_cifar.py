@@ -87,7 +87,7 @@ class BasicBlock(nn.Module):
         y = self.conv(self.features, strides=self.strides, name="conv1")(x)
         y = nn.relu(self.norm(name="bn1")(y))
         y = self.norm(name="bn2")(self.conv(self.features, name="conv2")(y))
-        return nn.relu(y + _shortcut(x, self.features, self.strides))
+        return nn.relu(layers.residual(_shortcut(x, self.features, self.strides), y))
 
 
 def _shortcut(x, features, strides):

@@ -123,7 +123,8 @@ class Block(nn.Module):
         branches = [lambda x: drop(attention(x)), functools.partial(self._mlp, drop=drop)]
         for branch, norm in zip(branches, norms):
             y = norm(branch(x)) if self.v2 else branch(norm(x))
-            x = x + layers.DropPath(self.drop_path, deterministic=self.deterministic)(y)
+            drop_path = layers.DropPath(self.drop_path, deterministic=self.deterministic)
+            x = layers.residual(x, drop_path(y))
         return x
 
     def _mlp(self, x, drop):

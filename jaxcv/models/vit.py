@@ -214,7 +214,7 @@ class Block(nn.Module):
         self.sow("intermediates", "attention", attention)
         uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
         attended = nn.Dense(width, kernel_init=uniform, dtype=self.dtype, name=names.attended)
-        x = x + drop_path(dropout(attended(y.reshape(x.shape))))
+        x = layers.residual(x, drop_path(dropout(attended(y.reshape(x.shape)))))
 
         dense = functools.partial(
             nn.Dense,
@@ -224,7 +224,7 @@ class Block(nn.Module):
         )
         y = dense(self.mlp_size, name=names.mlp1)(_norm(names.norm2, self.dtype)(x))
         y = dropout(jax.nn.gelu(y, approximate=False))
-        return x + drop_path(dropout(dense(width, name=names.mlp2)(y)))
+        return layers.residual(x, drop_path(dropout(dense(width, name=names.mlp2)(y))))
 
 
 class TorchProjection(nn.Module):

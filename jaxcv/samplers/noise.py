@@ -27,7 +27,8 @@ def of_key(key, shape, dtype):
     def draw(key, step):
         return jax.random.normal(jax.random.fold_in(key, step), shape[1:], dtype)
 
-    return lambda step: jax.vmap(draw, (0, None))(keys, step)
+    # Drawing costs more than all else in a step: it must not be repeated for each use of the noise.
+    return lambda step: jax.lax.optimization_barrier(jax.vmap(draw, (0, None))(keys, step))
 
 
 def _device():

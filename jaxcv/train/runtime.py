@@ -14,6 +14,8 @@ def setup(*, compilation_cache="", debug=False):
 
     Memory that arrays free stays with the process from here on, for those to come: a step on the
     CPU otherwise asks for its temporaries anew, and waits while the system fills them with zeros.
+    With jax 0.10, convolutions on the CPU use all cores, which its own choice of a library keeps to
+    one for many shapes; where XLA_FLAGS name that choice, they stand.
 
     Args:
         compilation_cache: folder in which compiled programs survive the process; "" for none.
@@ -40,6 +42,14 @@ def setup(*, compilation_cache="", debug=False):
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     jax.config.update("jax_debug_nans", debug)
     _keep_freed_memory()
+    _convolve_on_all_cores()
+
+
+def _convolve_on_all_cores():
+    """Leaves products and sums to YNNPACK, which has convolutions as well from jax 0.10 on."""
+    flag, flags = "--xla_cpu_experimental_ynn_fusion_type", os.environ.get("XLA_FLAGS", "")
+    if jax.__version_info__[:2] == (0, 10) and flag not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {flag}=individual_dot,reduce".strip()
 
 
 def _keep_freed_memory():

@@ -1,7 +1,9 @@
+import os
 import platform
 import subprocess
 import sys
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -56,3 +58,25 @@ print(faults(), faults())
     assert ran.returncode == 0, ran.stderr
     before, after = (list(map(int, line.split())) for line in ran.stdout.splitlines())
     assert min(before) > 10 * after[1]
+
+
+_CONVOLVE = """
+import jax, jax.numpy as jnp
+from jaxcv import ops, train
+
+train.setup()
+convolve = jax.jit(lambda x, w: ops.conv(x, w, padding=1))
+program = convolve.lower(jnp.ones((8, 16, 16, 32)), jnp.ones((3, 3, 32, 32)))
+print("ynn" in program.compile().as_text())
+"""
+
+
+@pytest.mark.skipif(jax.__version_info__[:2] != (0, 10), reason="jax 0.10's choice of a library")
+@pytest.mark.parametrize("chosen", ["", "individual_convolution"])
+def test_convolutions_are_not_kept_to_one_core_unless_chosen(chosen):
+    flags = f"--xla_cpu_experimental_ynn_fusion_type={chosen}" if chosen else ""
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    ran = subprocess.run(
+        [sys.executable, "-c", _CONVOLVE], capture_output=True, text=True, env=environment
+    )
+    assert ran.stdout == f"{bool(chosen)}\n", ran.stderr
