@@ -4,10 +4,14 @@
 
 Both sides get the same inputs and the same environment, so the same allocator settings, and the
 same cores. By default large arrays are fresh memory each time, whose pages the system fills with
-zeros; what `train.setup` does for a run MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
-MALLOC_ARENA_MAX=1 does here for both. A turn is some calls of one side, then as many of the other;
-a figure is the median over turns of the mean time of a call. The table goes to stdout and, with all
-of the figures, to benchmarks/results/. How to add a row: `benchmarks/ops_rows.py`.
+zeros. What `train.setup` does for a run these do here:
+
+    MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_ARENA_MAX=1  # both sides
+    XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=individual_dot,reduce    # ours, jax 0.10
+
+A turn is some calls of one side, then as many of the other; a figure is the median over turns of
+the mean time of a call. The table goes to stdout and, with all of the figures, to
+benchmarks/results/. How to add a row: `benchmarks/ops_rows.py`.
 """
 
 import json

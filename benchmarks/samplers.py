@@ -6,7 +6,8 @@ The U-Net (749,443 parameters) takes 50 steps on 16 x 32 x 32 x 3, with the same
 on both sides; the sides take turns, torch in both of its layouts. The step itself is measured with
 the identity as the model, in runs of 200 steps on 16 x 32 x 32 x 3; what stochastic samplers take
 is told less the drawing of their noise, measured in the same turns. Figures are medians over turns;
-the quartiles and the least are in the file under benchmarks/results/ too.
+the quartiles and the least are in the file under benchmarks/results/ too. For the environment see
+`benchmarks.ops`.
 """
 
 import functools
@@ -186,6 +187,7 @@ def main(_):
         "python": platform.python_version(),
         "jax": jax.__version__,
         "peer": peer.versions,
+        "environment": {k: v for k, v in os.environ.items() if k.startswith(("MALLOC_", "XLA_"))},
         "turns": TURNS.value,
         "step_turns": STEP_TURNS.value,
     }

@@ -32,6 +32,7 @@ _LAYOUTS = {  # name: (devices of each process, processes)
     "three processes": (1, 3),
     "four processes": (1, 4),
 }
+_STEPS = 200  # of a run to be stopped: the signal of a busy machine must come before the last
 _TRAINED = ("one device", "four devices", "two processes")
 
 
@@ -126,23 +127,23 @@ def test_two_processes_stop_together_at_sigterm_and_go_on_exactly(tmp_path, cach
 
     said = _finish(_train_in_two(broken, cache))
     assert f"Going on from the checkpoint of step {step}." in said[0]
-    assert _checkpoints(broken) == [step, 20]
+    assert _checkpoints(broken) == [step, _STEPS]
     results = [json.loads((run / "result.json").read_text()) for run in (unbroken, broken)]
     assert results[0]["params_sha256"] == results[1]["params_sha256"]
     # Each process computes every row; one of them writes it.
-    assert [row["step"] for row in _rows(unbroken)] == [*range(1, 21), 20]
+    assert [row["step"] for row in _rows(unbroken)] == [*range(1, _STEPS + 1), _STEPS]
     assert _losses(broken) == _losses(unbroken)
 
 
 def _train_in_two(workdir, cache):
-    """Two processes of the real script, one device each, that take 20 steps."""
+    """Two processes of the real script, one device each, that take _STEPS steps."""
     flags = [
         "--config=configs/classification/lenet_digits.py",
         f"--workdir={workdir}",
         f"--coordinator=127.0.0.1:{_free_port()}",
         "--processes=2",
         f"--config.compilation_cache={cache}",
-        *("--config.steps=20", "--config.batch_size=8", "--config.log_every=1"),
+        *(f"--config.steps={_STEPS}", "--config.batch_size=8", "--config.log_every=1"),
         *("--config.eval_every=0", "--config.pictures=0"),
     ]
     return [
