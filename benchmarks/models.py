@@ -4,7 +4,7 @@
 
 One core (taskset) or all. Batches of 8 at 224x224 in float32 on both sides, weights at random (that
 the networks are equal is measured by benchmarks/parity.py). A step is forward and backward of
-softmax cross-entropy and an update of SGD with momentum. The U-Net, that of `benchmarks.samplers`,
+softmax cross-entropy and an update of SGD with momentum. The U-Net, `benchmarks.unet`,
 learns to predict noise on 8 x 128 x 128 x 3. Torch runs eagerly in both of its layouts.
 Turns, figures and result files are those of `benchmarks.ops`.
 """

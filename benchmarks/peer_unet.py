@@ -18,7 +18,7 @@ EMBEDDING, GROUPS = 64, 8
 
 
 class UNet:
-    """The network of `benchmarks.samplers.UNet`, of the same weights by name."""
+    """The network of `benchmarks.unet.UNet`, of the same weights by name."""
 
     def __init__(self, weights):
         self.weights = weights

@@ -89,11 +89,11 @@ def _depthwise(x, w, geometry):
     padded = _pad(x, geometry.padding)
     counts = _counts(padded, geometry)
 
-    def taps(padded, w):
+    def total(padded, w):
         taps = [_seen(padded, tap, counts, geometry) * w[tap] for tap in _places(geometry)]
         return functools.reduce(jnp.add, taps)
 
-    return fusion.apart(taps, padded, w)
+    return fusion.apart(total, padded, w)
 
 
 def _depthwise_image(y, w, geometry):

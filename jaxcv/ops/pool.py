@@ -230,7 +230,7 @@ def _max_with_taps(image, rows, columns):
     )
     first = number[first_row[:, None], first_column][None, :, :, None]
 
-    def taps(padded):
+    def of_windows(padded):
         shape = (len(padded), rows.count, columns.count, padded.shape[3])
         maxima = jnp.full(shape, -jnp.inf, padded.dtype)
         taps = jnp.broadcast_to(first, maxima.shape)
@@ -240,7 +240,7 @@ def _max_with_taps(image, rows, columns):
             maxima, taps = jnp.where(better, pixel, maxima), jnp.where(better, tap, taps)
         return maxima, taps
 
-    return fusion.apart(taps, _padded(image, rows, columns, -jnp.inf))
+    return fusion.apart(of_windows, _padded(image, rows, columns, -jnp.inf))
 
 
 def _max_forward(image, rows, columns):

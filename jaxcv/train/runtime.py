@@ -46,7 +46,7 @@ def setup(*, compilation_cache="", debug=False):
 
 
 def _convolve_on_all_cores():
-    """Leaves products and sums to YNNPACK, which has convolutions as well from jax 0.10 on."""
+    """Leaves YNNPACK products and sums alone: many convolutions it computes on one core."""
     flag, flags = "--xla_cpu_experimental_ynn_fusion_type", os.environ.get("XLA_FLAGS", "")
     if jax.__version_info__[:2] == (0, 10) and flag not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {flag}=individual_dot,reduce".strip()
