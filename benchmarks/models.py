@@ -107,20 +107,24 @@ def _unet_params():
 
 
 def _unet_inputs(rng):
-    """Noisy images, their times, the noise to predict, and the parameters."""
+    """Noisy images, their times, the noise to predict, parameters and the optimiser's state."""
     image, noise = rng.standard_normal((2, 8, 128, 128, 3), dtype=np.float32)
     time = rng.uniform(0, 1000, 8).astype(np.float32)
-    return image, time, noise, *_unet_params().values()
+    state = jax.tree.leaves(_OPTIMIZER.init(_unet_params()))
+    return image, time, noise, *_unet_params().values(), *state
 
 
 def _unet_step(image, time, noise, *arrays):
-    params = flax.traverse_util.unflatten_dict(dict(zip(_unet_params(), arrays)), sep=".")
+    params = dict(zip(_unet_params(), arrays))
+    momentum = jax.tree.structure(jax.eval_shape(_OPTIMIZER.init, params))
+    momentum = jax.tree.unflatten(momentum, arrays[len(params) :])
 
     def loss(params):
+        params = flax.traverse_util.unflatten_dict(params, sep=".")
         return jnp.mean((UNet().apply({"params": params}, image, time) - noise) ** 2)
 
     value, gradient = jax.value_and_grad(loss)(params)
-    updates, momentum = _OPTIMIZER.update(gradient, _OPTIMIZER.init(params))
+    updates, momentum = _OPTIMIZER.update(gradient, momentum)
     return value, *jax.tree.leaves((optax.apply_updates(params, updates), momentum))
 
 
