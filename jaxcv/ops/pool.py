@@ -327,7 +327,7 @@ def _put_back(values, marks, rows, columns, mark_of, combine):
         for top, row in _windows_of_pixels(rows):
             for left, column in _windows_of_pixels(columns):
                 within = (row[:, None] >= 0) & (column >= 0)
-                mark = np.where(within, mark_of(row, column), -2)[:, :, None]
+                mark = np.where(within, mark_of(row, column), -2)[None, :, :, None]
                 seen = (slice(None), slice(top, top + rows.size), slice(left, left + columns.size))
                 found = marks[seen] == mark.astype(marks.dtype)
                 image = jnp.where(found, combine(image, values[seen]), image)
