@@ -14,7 +14,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from jaxcv.ops import sliding
+from jaxcv.ops import fusion, sliding
 
 
 def box_area(boxes):
@@ -205,9 +205,9 @@ _EPSILON = 1e-7  # the reference's, in the divisors of distance and complete IoU
 
 def _pairwise(measure, boxes1, boxes2):
     (boxes1, boxes2), dtype = checked(boxes1=boxes1, boxes2=boxes2)
-    sides1 = jnp.unstack(boxes1[:, None], axis=2)  # x1, y1, x2, y2: [N, 1] each
-    sides2 = jnp.unstack(boxes2[None], axis=2)  # [1, M] each
-    return measure(sides1, sides2).astype(dtype)
+    # Apart, for strided reads in the loop over pairs take twice the time of all the rest.
+    sides1, sides2 = (fusion.apart(jnp.transpose, boxes) for boxes in (boxes1, boxes2))
+    return measure(tuple(sides1[:, :, None]), tuple(sides2[:, None])).astype(dtype)
 
 
 def _paired(measure, boxes1, boxes2):

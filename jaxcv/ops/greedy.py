@@ -2,8 +2,9 @@
 
 Every form gives the same answer. `most` takes the best box again and again and needs no order: it
 is for few outputs. The others go through sorted boxes: on a CPU `_by_suffix` compares a box with
-all worse ones, `_by_sweep` only with those near it in x; on other platforms, where a loop of small
-steps is a chain of launches, `_by_tiles` compares many at a time.
+all worse ones, `_by_chunks` with those of them that are left, `_by_sweep` with those near it in x;
+on other platforms, where a loop of small steps is a chain of launches, `_by_tiles` compares many at
+a time.
 """
 
 from typing import NamedTuple
@@ -117,7 +118,13 @@ def most(boxes, rank, threshold, count):
 
 
 def survivors(boxes, alive, threshold):
-    """Which boxes survive, given best first: Planes of [N], [N] bool -> [N] bool."""
+    """Which boxes survive: Planes of [N], [N] bool -> [N] bool.
+
+    Args:
+        boxes: best first, and those that take no part last.
+        alive: which take part.
+        threshold: scalar.
+    """
     return jax.lax.platform_dependent(boxes, alive, threshold, cpu=_one_by_one, default=_by_tiles)
 
 
@@ -125,7 +132,7 @@ def survivors(boxes, alive, threshold):
 @jax.custom_batching.sequential_vmap
 def _one_by_one(boxes, alive, threshold):
     n = len(alive)
-    if n < _SWEEP_FROM:
+    if n < _MANY:
         return _by_suffix(boxes, alive, threshold)
     # Of a sample of boxes: how many of the others lie above or below?
     x1, _, x2, _, _ = boxes.sides[:, :: n // _SAMPLE]
@@ -133,14 +140,15 @@ def _one_by_one(boxes, alive, threshold):
     return jax.lax.cond(
         jnp.mean(near, dtype=jnp.float32) < _NARROW,
         lambda: _by_sweep(boxes, alive, threshold),
-        lambda: _by_suffix(boxes, alive, threshold),
+        lambda: _by_chunks(boxes, alive, threshold),
     )
 
 
-_SWEEP_FROM = 2048  # boxes: with fewer, laying out costs more than it saves
+_MANY = 2048  # boxes: with fewer, moving them costs more than it saves
 _SAMPLE = 256
 _NARROW = 0.25  # share of pairs that meet in x below which the sweep is faster
-_PARTS = 8  # loops of the suffix form
+_PARTS = 8  # loops of the suffix form, and chunks in which another goes through all boxes left
+_HALVINGS = 4  # of the number of boxes among which the chunk form compares
 _SKIP = 16  # boxes passed over at a time where all of them are suppressed
 _BLOCK = 256  # boxes compared at a time by the sweep
 _TILE = 512  # boxes compared with all others at a time on other platforms
@@ -153,23 +161,72 @@ def _by_suffix(boxes, alive, threshold):
     done = []
     for part in range(parts):
         size = n * (part + 1) // parts - n * part // parts
-        place = jnp.arange(len(alive), dtype=jnp.int32)
-
-        def visit(i, alive, boxes=boxes, place=place):
-            def suppress(alive):
-                one = box_at(boxes, i)
-                return alive & ~(overlap(one, boxes, threshold) & (place > i))
-
-            return jax.lax.cond(_item(alive, i), suppress, lambda alive: alive, alive)
-
-        def any_left(start, alive, size=size):
-            return jnp.any(jax.lax.dynamic_slice_in_dim(alive, start, min(_SKIP, size)))
-
-        alive = _for_each(size, any_left, visit, alive)
+        alive = _suppress_worse(size, boxes, alive, threshold)
         done.append(alive[:size])
         alive = alive[size:]
         boxes = jax.tree.map(lambda plane, size=size: plane[..., size:], boxes)
     return jnp.concatenate(done)
+
+
+def _suppress_worse(count, boxes, alive, threshold):
+    """What is alive [N] once each of the first `count` boxes has suppressed those after it."""
+    place = jnp.arange(len(alive), dtype=jnp.int32)
+
+    def visit(i, alive):
+        def suppress(alive):
+            one = box_at(boxes, i)
+            return alive & ~(overlap(one, boxes, threshold) & (place > i))
+
+        return jax.lax.cond(_item(alive, i), suppress, lambda alive: alive, alive)
+
+    def any_left(start, alive):
+        return jnp.any(jax.lax.dynamic_slice_in_dim(alive, start, min(_SKIP, count)))
+
+    return _for_each(count, any_left, visit, alive)
+
+
+def _by_chunks(boxes, alive, threshold):
+    """Chunk by chunk; after each, the boxes that are left move together.
+
+    A loop is compiled for each of a few sizes, and the least that holds the boxes left is taken.
+    """
+    n = len(alive)
+    sizes = [n >> halvings for halvings in range(_HALVINGS + 1)]
+
+    def chunk_of(size):
+        count = -(-size // _PARTS)
+        rank = jnp.arange(size, dtype=jnp.int32)
+
+        def chunk(state):
+            kept, places, boxes, left = state
+            boxes_left = jax.tree.map(lambda plane: plane[..., :size], boxes)
+            alive = _suppress_worse(count, boxes_left, rank < left, threshold)
+            done = jnp.where(alive[:count], places[:count], n)
+            kept = kept.at[done].set(True, mode="drop")
+            rest = alive & (rank >= count)
+            target = jnp.where(rest, jnp.cumsum(rest, dtype=jnp.int32) - 1, size)
+            source = jnp.zeros(size, jnp.int32).at[target].set(rank, mode="drop")
+            places, boxes = jax.tree.map(
+                lambda plane: jax.lax.dynamic_update_slice_in_dim(plane, plane[..., source], 0, -1),
+                (places, boxes),
+            )
+            return kept, places, boxes, jnp.sum(rest, dtype=jnp.int32)
+
+        return chunk
+
+    chunks = [chunk_of(size) for size in sizes]
+    start = (
+        jnp.zeros(n, bool),  # which boxes survive
+        jnp.arange(n, dtype=jnp.int32),  # of the boxes left, in front: where they were
+        boxes,  # the boxes left, in front
+        jnp.sum(alive, dtype=jnp.int32),  # how many they are
+    )
+
+    def next_chunk(state):
+        enough = state[-1] <= np.array(sizes, np.int32)
+        return jax.lax.switch(jnp.sum(enough) - 1, chunks, state)
+
+    return jax.lax.while_loop(lambda state: state[-1] > 0, next_chunk, start)[0]
 
 
 class _Layout(NamedTuple):

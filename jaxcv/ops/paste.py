@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxcv.ops import sliding
 
-_TILE = (32, 128)  # rows and columns of the image that are computed together
+_TILE = (64, 128)  # rows and columns of the image that are computed together
 
 
 def paste_masks(masks, boxes, image_size, *, padding=1):
@@ -95,21 +95,24 @@ _paste.defvjp(_forward, _backward)
 def _weights(masks, corners, image_size):
     """What each row and column of the image takes from the mask's: [N, H, M] and [N, W, M]."""
     return [
-        jax.vmap(functools.partial(_axis_weights, image_size[i], masks.shape[1]))(
+        jax.vmap(functools.partial(_axis_weights, jnp.arange(size), masks.shape[1]))(
             corners[:, 1 - i], corners[:, 3 - i]
         )
-        for i in range(2)
+        for i, size in enumerate(image_size)
     ]
 
 
-def _axis_weights(size, mask_size, first, last):
-    """Bilinear weights [size, mask_size] of one box along one axis; rows outside it are 0."""
-    pixel = jnp.arange(size, dtype=first.dtype)
-    position = (pixel - first + 0.5) * (mask_size / jnp.maximum(last - first + 1, 1)) - 0.5
-    position = jnp.clip(position, 0, mask_size - 1)
+def _axis_weights(pixel, mask_size, first, last):
+    """Bilinear weights [P, mask_size] of pixels [P] of one axis; those outside the box take 0."""
+    position, inside = _position(pixel, mask_size, first, last)
     distance = jnp.abs(position[:, None] - jnp.arange(mask_size, dtype=first.dtype)[None])
-    inside = (pixel >= first) & (pixel <= last)
     return jnp.where(inside[:, None], jnp.maximum(1 - distance, 0), 0)
+
+
+def _position(pixel, mask_size, first, last):
+    """Where pixels [P] of one axis lie on the mask's, [P] floats, and whether in the box."""
+    position = (pixel - first + 0.5) * (mask_size / jnp.maximum(last - first + 1, 1)) - 0.5
+    return jnp.clip(position, 0, mask_size - 1), (pixel >= first) & (pixel <= last)
 
 
 def _paste_by_products(masks, corners, image_size):
@@ -120,6 +123,7 @@ def _paste_by_products(masks, corners, image_size):
 def _paste_tiles(masks, corners, image_size):
     """Mask by mask, and of each image only the tiles that its box touches."""
     tile = [min(size, most) for size, most in zip(image_size, _TILE)]
+    size = masks.shape[1]
 
     def one(n, images):
         x1, y1, x2, y2 = corners[n]
@@ -127,25 +131,44 @@ def _paste_tiles(masks, corners, image_size):
             _tiles(y1, y2, image_size[0], tile[0]),
             _tiles(x1, x2, image_size[1], tile[1]),
         )
-        row_weights = _axis_weights(image_size[0], masks.shape[1], y1, y2)
-        column_weights = _axis_weights(image_size[1], masks.shape[1], x1, x2)
-        # The mask at its own rows and the image's columns: small, so a product is quick.
-        wide = jnp.matmul(masks[n], column_weights.T, precision="highest")  # [M, W]
 
-        def paste(i, j, images):
-            place = (
-                jnp.minimum(top + i * tile[0], image_size[0] - tile[0]),
-                jnp.minimum(left + j * tile[1], image_size[1] - tile[1]),
-            )
-            of_rows = jax.lax.dynamic_slice_in_dim(row_weights, place[0], tile[0])
-            of_columns = jax.lax.dynamic_slice_in_dim(wide, place[1], tile[1], axis=1)
-            pixels = jnp.matmul(of_rows, of_columns, precision="highest")
-            return jax.lax.dynamic_update_slice(images, pixels[None], (n, *place))
+        def paste_column(j, images):
+            x = jnp.minimum(left + j * tile[1], image_size[1] - tile[1])
+            weights = _axis_weights(x + jnp.arange(tile[1]), size, x1, x2)
+            # The mask at its own rows and the image's columns: small, so a product is quick.
+            wide = jnp.matmul(masks[n], weights.T, precision="highest")
 
-        def paste_row(i, images):
-            return jax.lax.fori_loop(0, columns, functools.partial(paste, i), images)
+            def paste(i, images):
+                y = jnp.minimum(top + i * tile[0], image_size[0] - tile[0])
 
-        return jax.lax.fori_loop(0, rows, paste_row, images)
+                def of_rows():
+                    position, inside = _position(y + jnp.arange(tile[0]), size, y1, y2)
+                    above = jnp.floor(position)
+                    share = position - above
+                    shares = jnp.stack(
+                        [jnp.where(inside, 1 - share, 0), jnp.where(inside, share, 0)]
+                    )
+                    above = above.astype(jnp.int32)
+                    return jnp.stack([above, jnp.minimum(above + 1, size - 1)]), shares
+
+                # Always i >= 0: what a `cond` gives is not computed anew for each pixel.
+                lines, shares = jax.lax.cond(
+                    i >= 0,
+                    of_rows,
+                    lambda: (
+                        jnp.zeros((2, tile[0]), jnp.int32),
+                        jnp.zeros((2, tile[0]), wide.dtype),
+                    ),
+                )
+                pixels = sum(
+                    share[:, None] * wide.at[line].get(mode="promise_in_bounds")
+                    for line, share in zip(lines, shares)
+                )
+                return jax.lax.dynamic_update_slice(images, pixels[None], (n, y, x))
+
+            return jax.lax.fori_loop(0, rows, paste, images)
+
+        return jax.lax.fori_loop(0, columns, paste_column, images)
 
     images = jnp.zeros((len(masks), *image_size), masks.dtype)
     if len(masks) == 0:  # JAX refuses to trace an index into nothing

@@ -35,7 +35,7 @@ def max_pool(image, *, window, strides=None, padding=0, dilation=1, ceil_mode=Fa
     """
     rows, columns = _axes(image, window, strides, padding, ceil_mode, dilation)
     if rows.window * columns.window <= _MOST_TAPS or max(rows.dilation, columns.dilation) > 1:
-        return _max_with_taps(image, rows, columns)[0]
+        return _max_with_marks(image, rows, columns, False)[0]
     return _reduce(image, -jnp.inf, jax.lax.max, rows, columns)
 
 
@@ -55,10 +55,7 @@ def max_pool_with_argmax(image, *, window, strides=None, padding=0, dilation=1, 
     Source: torch.nn.functional.max_pool2d with return_indices=True.
     """
     rows, columns = _axes(image, window, strides, padding, ceil_mode, dilation)
-    maxima, taps = _max_with_taps(image, rows, columns)
-    down, right = jnp.divmod(taps.astype(jnp.int32), columns.window)
-    start = _places(rows.starts(), columns.starts(), columns.size)
-    return maxima, start + down * (rows.dilation * columns.size) + right * columns.dilation
+    return _max_with_marks(image, rows, columns, True)
 
 
 def max_unpool(values, indices, *, output_size, window, strides=None, padding=0):
@@ -220,48 +217,61 @@ def _reduce(image, start, operation, rows, columns):
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _max_with_taps(image, rows, columns):
-    """Maxima, and the number in row order of each window's pixel that is the maximum."""
-    number = _numbers(rows, columns)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _max_with_marks(image, rows, columns, places):
+    """Maxima, and the mark of each window's pixel that is the maximum.
+
+    A pixel's mark is its place in the image, row * W + column, or without `places` its number in
+    the window, in row order and few bytes.
+    """
+    start, steps = _marks_of_windows(rows, columns, places)
     # A window of -inf alone answers with its first pixel within the image.
     first_row, first_column = (
         (axis.first() - axis.starts()) // axis.dilation for axis in (rows, columns)
     )
-    first = number[first_row[:, None], first_column][None, :, :, None]
+    first = steps[first_row[:, None], first_column][None, :, :, None]
 
     def of_windows(padded):
         shape = (len(padded), rows.count, columns.count, padded.shape[3])
         maxima = jnp.full(shape, -jnp.inf, padded.dtype)
-        taps = jnp.broadcast_to(first, maxima.shape)
-        for (i, j), tap in np.ndenumerate(number):
+        marks = jnp.broadcast_to(start + first, shape)
+        for (i, j), step in np.ndenumerate(steps):
             pixel = _strided(padded, rows, columns, i * rows.dilation, j * columns.dilation)
             better = (pixel > maxima) | jnp.isnan(pixel)
-            maxima, taps = jnp.where(better, pixel, maxima), jnp.where(better, tap, taps)
-        return maxima, taps
+            maxima = jnp.where(better, pixel, maxima)
+            marks = jnp.where(better, start + step, marks)
+        return maxima, marks
 
     return fusion.apart(of_windows, _padded(image, rows, columns, -jnp.inf))
 
 
-def _max_forward(image, rows, columns):
-    maxima, taps = _max_with_taps(image, rows, columns)
-    return (maxima, taps), taps
+def _max_forward(image, rows, columns, places):
+    maxima, marks = _max_with_marks(image, rows, columns, places)
+    return (maxima, marks), marks
 
 
-def _max_backward(rows, columns, taps, cotangents):
-    def tap_of(row, column):
-        return row[:, None] * columns.window + column
-
-    return (_put_back(cotangents[0], taps, rows, columns, tap_of, jnp.add),)
+def _max_backward(rows, columns, places, marks, cotangents):
+    return (_put_back(cotangents[0], marks, rows, columns, places, jnp.add),)
 
 
-_max_with_taps.defvjp(_max_forward, _max_backward)
+_max_with_marks.defvjp(_max_forward, _max_backward)
 
 
-def _numbers(rows, columns):
-    """The numbers of a window's pixels, [rows.window, columns.window], in few bytes."""
-    taps = rows.window * columns.window
-    return np.arange(taps, dtype=np.min_scalar_type(-taps)).reshape(rows.window, columns.window)
+def _marks_of_windows(rows, columns, places):
+    """Marks of each window's first pixel, [1, H', W', 1] or [], and steps to the others' marks."""
+    i, j = np.ogrid[: rows.window, : columns.window]
+    if places:
+        steps = i * (rows.dilation * columns.size) + j * columns.dilation
+        return _places(rows.starts(), columns.starts(), columns.size), steps.astype(np.int32)
+    kind = np.min_scalar_type(-rows.window * columns.window)
+    return kind.type(0), (i * columns.window + j).astype(kind)
+
+
+def _marks_of_pixels(row, column, columns, places):
+    """[H], [W]: the taps that pixels are of a window. Their marks there, [H, W] int."""
+    if places:
+        return np.arange(len(row))[:, None] * columns.size + np.arange(len(column))
+    return row[:, None] * columns.window + column
 
 
 def _reach(axis):
@@ -283,10 +293,7 @@ def _strided(padded, rows, columns, y, x):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _unpool(values, indices, rows, columns):
-    def place_of(row, column):
-        return np.arange(len(row))[:, None] * columns.size + np.arange(len(column))
-
-    return _put_back(values, indices, rows, columns, place_of, lambda _, value: value)
+    return _put_back(values, indices, rows, columns, True, lambda _, value: value)
 
 
 def _unpool_forward(values, indices, rows, columns):
@@ -307,7 +314,7 @@ def _unpool_backward(rows, columns, indices, cotangent):
 _unpool.defvjp(_unpool_forward, _unpool_backward)
 
 
-def _put_back(values, marks, rows, columns, mark_of, combine):
+def _put_back(values, marks, rows, columns, places, combine):
     """[B, H', W', C] -> [B, H, W, C]: at each pixel what the windows say whose mark is its own.
 
     Each pixel looks at all windows that it lies in, so that the scatter is a loop over pixels.
@@ -315,8 +322,7 @@ def _put_back(values, marks, rows, columns, mark_of, combine):
     Args:
         values, marks: [B, H', W', C] of the windows; marks are int, at least 0.
         rows, columns: the axes.
-        mark_of: (row, column), the taps [H] and [W] that pixels are of a window -> their marks,
-            [H, W] int.
+        places: which marks they are, as of `_max_with_marks`.
         combine: makes one of a pixel's value so far, 0 at first, and another.
     """
 
@@ -327,9 +333,9 @@ def _put_back(values, marks, rows, columns, mark_of, combine):
         for top, row in _windows_of_pixels(rows):
             for left, column in _windows_of_pixels(columns):
                 within = (row[:, None] >= 0) & (column >= 0)
-                mark = np.where(within, mark_of(row, column), -2)[None, :, :, None]
+                mark = np.where(within, _marks_of_pixels(row, column, columns, places), -2)
                 seen = (slice(None), slice(top, top + rows.size), slice(left, left + columns.size))
-                found = marks[seen] == mark.astype(marks.dtype)
+                found = marks[seen] == mark[None, :, :, None].astype(marks.dtype)
                 image = jnp.where(found, combine(image, values[seen]), image)
         return image
 

@@ -183,6 +183,7 @@ def _most(boxes, scores, classes, threshold):
 
 FORMS = {
     "suffix": _best_first(greedy._by_suffix),
+    "chunks": _best_first(greedy._by_chunks),
     "sweep": _best_first(greedy._by_sweep),
     "tiles": _best_first(greedy._by_tiles),
     "most": _most,
@@ -213,7 +214,7 @@ def test_nms_keeps_what_the_definition_keeps(data, seed):
     assert selected(ops.nms(boxes, scores, threshold, max_outputs=SIZE // 2)) == [kept[: SIZE // 2]]
 
 
-def test_long_inputs_choose_the_sweep_or_the_suffix_and_agree():
+def test_long_inputs_choose_the_sweep_or_the_chunks_and_agree():
     scores = np.random.default_rng(0).uniform(size=2100).astype(np.float32)
     for extent in (300.0, 20_000.0):
         boxes, _, _ = scene(2, size=2100, extent=extent)
