@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcv.ops.boxes import sides_and_area
+
 
 class Planes(NamedTuple):
     """N boxes, coordinate by coordinate: the loops vectorise over boxes.
@@ -27,8 +29,7 @@ class Planes(NamedTuple):
 
 def planes(boxes, classes=None):
     """[N, 4] -> Planes."""
-    x1, y1, x2, y2 = (boxes[:, i] for i in range(4))
-    return Planes(jnp.stack([x1, y1, x2, y2, (x2 - x1) * (y2 - y1)]), classes)
+    return Planes(sides_and_area(boxes), classes)
 
 
 def overlap(one, others, threshold):
