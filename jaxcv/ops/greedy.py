@@ -2,9 +2,9 @@
 
 Every form gives the same answer. `most` takes the best box again and again and needs no order: it
 is for few outputs. The others go through sorted boxes: on a CPU `_by_suffix` compares a box with
-all worse ones, `_by_chunks` with those of them that are left, `_by_sweep` with those near it in x;
-on other platforms, where a loop of small steps is a chain of launches, `_by_tiles` compares many at
-a time.
+all worse ones, `_by_chunks` with those of them that are left, `_by_sweep` with those near it; on
+other platforms, where a loop of small steps is a chain of launches, `_by_tiles` compares many at a
+time.
 """
 
 from typing import NamedTuple
@@ -152,6 +152,8 @@ _PARTS = 8  # loops of the suffix form, and chunks in which another goes through
 _HALVINGS = 4  # of the number of boxes among which the chunk form compares
 _SKIP = 16  # boxes passed over at a time where all of them are suppressed
 _BLOCK = 256  # boxes compared at a time by the sweep
+_STRIP = 4096  # boxes of a strip of the sweep
+_FEWEST_STRIPS = 4  # with fewer, one loop more costs more than it saves
 _TILE = 512  # boxes compared with all others at a time on other platforms
 
 
@@ -231,40 +233,64 @@ def _by_chunks(boxes, alive, threshold):
 
 
 class _Layout(NamedTuple):
-    """Boxes in blocks by x1, and where in them each box, best first, lies and can reach."""
+    """Boxes in strips by y1, each of equally many, and those of a strip in blocks by x1."""
 
-    blocks: Planes  # [blocks, 5, _BLOCK] and [blocks, _BLOCK]
+    blocks: Planes  # [strips * K, 5, _BLOCK] and [strips * K, _BLOCK]
     position: jax.Array  # [N]: block * _BLOCK + column
-    first: jax.Array  # [N]: the first block that reaches this far right,
-    last: jax.Array  # [N]: and the first that begins too far right
+    begin_x: jax.Array  # [strips, K]: where a block begins,
+    reach_x: jax.Array  # [strips, K]: and how far it or one before it reaches
+    first: jax.Array  # [N]: the first strip (of one strip: block) that reaches as far as a box,
+    last: jax.Array  # [N]: and the first that begins beyond it
 
 
 def _lay_out(boxes):
     n = boxes.sides.shape[1]
-    padding = -n % _BLOCK
+    strips = n // _STRIP if n >= _FEWEST_STRIPS * _STRIP else 1
+    each = -(-n // strips)
 
-    def in_blocks(plane, fill=0):
-        blank = [(0, 0)] * (plane.ndim - 1) + [(0, padding)]
-        plane = jnp.pad(plane[..., by_x1], blank, constant_values=fill)
-        return jnp.moveaxis(plane.reshape(*plane.shape[:-1], -1, _BLOCK), -2, 0)
+    def filled(plane, places, fill):
+        """The plane's items at places of which some are n: those are `fill`."""
+        blank = [(0, 0)] * (plane.ndim - 1) + [(0, 1)]
+        return jnp.pad(plane, blank, constant_values=fill)[..., places]
 
     # A nan overlaps nothing, so its box may lie anywhere, but must not hide others.
-    x1, _, x2, _, _ = boxes.sides
-    left = jnp.where(jnp.isnan(x1), jnp.inf, x1)
-    right = jnp.where(jnp.isnan(x2), -jnp.inf, x2)
-    place = jnp.arange(n, dtype=jnp.int32)
-    by_x1 = order(integers_in_order(left))
-    position = jnp.zeros(n, jnp.int32).at[by_x1].set(place, unique_indices=True)
-    begins = in_blocks(left, jnp.inf)[:, 0]
-    reaches = jax.lax.cummax(jnp.max(in_blocks(right, -jnp.inf), axis=1))
-    first = jnp.searchsorted(reaches, x1, side="right").astype(jnp.int32)
-    last = jnp.searchsorted(begins, x2, side="left").astype(jnp.int32)
-    return _Layout(jax.tree.map(in_blocks, boxes), position, first, last)
+    x1, y1, x2, y2, _ = boxes.sides
+    left, top = (jnp.where(jnp.isnan(side), jnp.inf, side) for side in (x1, y1))
+    right, bottom = (jnp.where(jnp.isnan(side), -jnp.inf, side) for side in (x2, y2))
+    by_y1 = jnp.arange(n, dtype=jnp.int32) if strips == 1 else order(integers_in_order(top))
+    in_strips = jnp.pad(by_y1, (0, strips * each - n), constant_values=n).reshape(strips, each)
+    by_x1 = jax.vmap(order)(integers_in_order(filled(left, in_strips, jnp.inf)))
+    in_strips = jnp.take_along_axis(in_strips, by_x1, axis=1)
+    in_strips = jnp.pad(in_strips, ((0, 0), (0, -each % _BLOCK)), constant_values=n)
+    in_blocks = in_strips.reshape(strips, -1, _BLOCK)
+
+    flat = in_blocks.reshape(-1, _BLOCK)
+    position = (
+        jnp.zeros(n, jnp.int32)
+        .at[flat.reshape(-1)]
+        .set(jnp.arange(flat.size, dtype=jnp.int32), mode="drop")
+    )
+    begin_x = jnp.min(filled(left, in_blocks, jnp.inf), axis=2)
+    reach_x = jax.lax.cummax(jnp.max(filled(right, in_blocks, -jnp.inf), axis=2), axis=1)
+    low, high, begin, reach = x1, x2, begin_x[0], reach_x[0]
+    if strips > 1:
+        low, high = y1, y2
+        begin = jnp.min(filled(top, in_strips, jnp.inf), axis=1)
+        reach = jax.lax.cummax(jnp.max(filled(bottom, in_strips, -jnp.inf), axis=1))
+    return _Layout(
+        blocks=jax.tree.map(lambda plane: jnp.moveaxis(filled(plane, flat, 0), -2, 0), boxes),
+        position=position,
+        begin_x=begin_x,
+        reach_x=reach_x,
+        first=jnp.searchsorted(reach, low, side="right").astype(jnp.int32),
+        last=jnp.searchsorted(begin, high, side="left").astype(jnp.int32),
+    )
 
 
 def _by_sweep(boxes, alive, threshold):
-    """One loop over the boxes, an inner one over the blocks that a box can reach."""
-    blocks, position, first, last = _lay_out(boxes)
+    """A loop over boxes, inner ones over strips that each can reach and over the strips' blocks."""
+    blocks, position, begin_x, reach_x, first, last = _lay_out(boxes)
+    strips, blocks_of_strip = begin_x.shape
     column = jnp.arange(_BLOCK, dtype=jnp.int32)
     grid = jnp.zeros((len(blocks.sides), _BLOCK), bool)
     grid = grid.at[position // _BLOCK, position % _BLOCK].set(alive, unique_indices=True)
@@ -287,7 +313,15 @@ def _by_sweep(boxes, alive, threshold):
                 row = _item(grid, q) & ~(overlap(one, others, threshold) & ~itself)
                 return jax.lax.dynamic_update_index_in_dim(grid, row, q, 0)
 
-            return jax.lax.fori_loop(_item(first, i), _item(last, i), compare, grid)
+            def compare_strip(strip, grid):
+                x1, _, x2, _, _ = one.sides
+                start = strip * blocks_of_strip
+                before = jnp.sum(_item(reach_x, strip) <= x1, dtype=jnp.int32)
+                until = jnp.sum(_item(begin_x, strip) < x2, dtype=jnp.int32)
+                return jax.lax.fori_loop(start + before, start + until, compare, grid)
+
+            each = compare if strips == 1 else compare_strip
+            return jax.lax.fori_loop(_item(first, i), _item(last, i), each, grid)
 
         still_there = _item(_item(grid, block), own_column)
         return jax.lax.cond(still_there, suppress, lambda grid: grid, grid)

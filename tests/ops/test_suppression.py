@@ -1,4 +1,5 @@
 import functools
+from unittest import mock
 
 import hypothesis
 import jax
@@ -181,10 +182,16 @@ def _most(boxes, scores, classes, threshold):
     return greedy.most(greedy.planes(boxes, classes), rank, threshold, SIZE)
 
 
+def _sweep_of_many_strips(boxes, alive, threshold):
+    with mock.patch.object(greedy, "_STRIP", SIZE // 6):
+        return greedy._by_sweep(boxes, alive, threshold)
+
+
 FORMS = {
     "suffix": _best_first(greedy._by_suffix),
     "chunks": _best_first(greedy._by_chunks),
     "sweep": _best_first(greedy._by_sweep),
+    "sweep of strips": _best_first(_sweep_of_many_strips),
     "tiles": _best_first(greedy._by_tiles),
     "most": _most,
 }
