@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from jaxcv.ops import sliding
+from jaxcv.ops import fusion, sliding
 
 _TILE = (64, 128)  # rows and columns of the image that are computed together
 
@@ -141,7 +141,7 @@ def _paste_tiles(masks, corners, image_size):
             def paste(i, images):
                 y = jnp.minimum(top + i * tile[0], image_size[0] - tile[0])
 
-                def of_rows():
+                def of_rows(y):
                     position, inside = _position(y + jnp.arange(tile[0]), size, y1, y2)
                     above = jnp.floor(position)
                     share = position - above
@@ -151,15 +151,7 @@ def _paste_tiles(masks, corners, image_size):
                     above = above.astype(jnp.int32)
                     return jnp.stack([above, jnp.minimum(above + 1, size - 1)]), shares
 
-                # Always i >= 0: what a `cond` gives is not computed anew for each pixel.
-                lines, shares = jax.lax.cond(
-                    i >= 0,
-                    of_rows,
-                    lambda: (
-                        jnp.zeros((2, tile[0]), jnp.int32),
-                        jnp.zeros((2, tile[0]), wide.dtype),
-                    ),
-                )
+                lines, shares = fusion.apart(of_rows, y)  # or computed anew for each pixel
                 pixels = sum(
                     share[:, None] * wide.at[line].get(mode="promise_in_bounds")
                     for line, share in zip(lines, shares)

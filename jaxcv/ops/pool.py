@@ -35,7 +35,7 @@ def max_pool(image, *, window, strides=None, padding=0, dilation=1, ceil_mode=Fa
     """
     rows, columns = _axes(image, window, strides, padding, ceil_mode, dilation)
     if rows.window * columns.window <= _MOST_TAPS or max(rows.dilation, columns.dilation) > 1:
-        return _max_with_marks(image, rows, columns, False)[0]
+        return _max_with_marks(image, rows, columns, places=False)[0]
     return _reduce(image, -jnp.inf, jax.lax.max, rows, columns)
 
 
@@ -55,7 +55,7 @@ def max_pool_with_argmax(image, *, window, strides=None, padding=0, dilation=1, 
     Source: torch.nn.functional.max_pool2d with return_indices=True.
     """
     rows, columns = _axes(image, window, strides, padding, ceil_mode, dilation)
-    return _max_with_marks(image, rows, columns, True)
+    return _max_with_marks(image, rows, columns, places=True)
 
 
 def max_unpool(values, indices, *, output_size, window, strides=None, padding=0):
@@ -251,7 +251,7 @@ def _max_forward(image, rows, columns, places):
 
 
 def _max_backward(rows, columns, places, marks, cotangents):
-    return (_put_back(cotangents[0], marks, rows, columns, places, jnp.add),)
+    return (_put_back(cotangents[0], marks, rows, columns, jnp.add, places=places),)
 
 
 _max_with_marks.defvjp(_max_forward, _max_backward)
@@ -293,7 +293,7 @@ def _strided(padded, rows, columns, y, x):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _unpool(values, indices, rows, columns):
-    return _put_back(values, indices, rows, columns, True, lambda _, value: value)
+    return _put_back(values, indices, rows, columns, lambda _, value: value, places=True)
 
 
 def _unpool_forward(values, indices, rows, columns):
@@ -314,7 +314,7 @@ def _unpool_backward(rows, columns, indices, cotangent):
 _unpool.defvjp(_unpool_forward, _unpool_backward)
 
 
-def _put_back(values, marks, rows, columns, places, combine):
+def _put_back(values, marks, rows, columns, combine, *, places):
     """[B, H', W', C] -> [B, H, W, C]: at each pixel what the windows say whose mark is its own.
 
     Each pixel looks at all windows that it lies in, so that the scatter is a loop over pixels.
@@ -322,8 +322,8 @@ def _put_back(values, marks, rows, columns, places, combine):
     Args:
         values, marks: [B, H', W', C] of the windows; marks are int, at least 0.
         rows, columns: the axes.
-        places: which marks they are, as of `_max_with_marks`.
         combine: makes one of a pixel's value so far, 0 at first, and another.
+        places: which marks they are, as of `_max_with_marks`.
     """
 
     def of_pixels(values, marks):
