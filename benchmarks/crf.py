@@ -85,12 +85,12 @@ def plain(unary, terms):
 
     def filtered(kernel, order, values):
         lattice, size = kernel.lattice, kernel.max_points + 1
-        corners = lattice.corners.reshape(-1)
-        spread = values[order % len(values)] * kernel.before.corners.reshape(-1)[order, None]
+        corners, sides = lattice.corners.reshape(-1), lattice.corners.shape[1]
+        spread = values[order // sides] * kernel.before.corners.reshape(-1)[order, None]
         points = jax.ops.segment_sum(spread, corners[order], size, indices_are_sorted=True)
         for before, after in lattice.neighbours:
             points = points + 0.5 * (points[before] + points[after])
-        return (points[lattice.corners] * kernel.after.corners[..., None]).sum(axis=0)
+        return (points[lattice.corners] * kernel.after.corners[..., None]).sum(axis=1)
 
     flat = unary.reshape(-1, unary.shape[-1])
     orders = [jnp.argsort(term.kernel.lattice.corners.reshape(-1)) for term in terms]

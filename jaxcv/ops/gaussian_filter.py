@@ -64,7 +64,7 @@ class LatticeKernel:
     @property
     def count(self):
         """N, the number of features."""
-        return self.lattice.corners.shape[1]
+        return len(self.lattice.corners)
 
     @property
     def points(self):
@@ -303,10 +303,10 @@ def _product(kernel, values):
 
 @functools.partial(jax.jit, static_argnames="normalization")
 def _normalized(lattice, weights, *, normalization):
-    ones = jnp.ones((lattice.corners.shape[1], 1), jnp.float32)
+    ones = jnp.ones((len(lattice.corners), 1), jnp.float32)
     sums = lattice_values.blur(lattice, lattice_values.splat(lattice, weights, ones))
     sums = lattice_values.slice_points(lattice, weights, sums)[:, 0]
-    scale = 1 / (1 + 2.0 ** (1 - lattice.corners.shape[0]))  # so that a constant nearly stays
+    scale = 1 / (1 + 2.0 ** (1 - lattice.corners.shape[1]))  # so that a constant nearly stays
     before, after = _factors(sums * scale, normalization)
     void = jnp.where(lattice.points > lattice.max_points, jnp.nan, 1)
     return LatticeKernel(

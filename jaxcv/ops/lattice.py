@@ -20,8 +20,8 @@ from jaxcv.ops.fusion import apart
 
 ROW = 8  # corners of one lattice point that are summed before anything is scattered
 
-_FEW = 16  # a share of the corners that is worth going on with alone
-_WIDTH = 32  # places whose running count is one product
+_FEW = 16  # corners of which no more than one has not found its slot: those go on alone
+_WIDTH = 32  # places of a row whose running counts are one product
 
 
 @jax.tree_util.register_dataclass
@@ -34,9 +34,9 @@ class Lattice:
     """
 
     points: jax.Array  # [] int32, how many points there are; where above M the lattice is void
-    corners: jax.Array  # [D + 1, N] int32, the points around each feature
+    corners: jax.Array  # [N, D + 1] int32, the points around each feature
     neighbours: jax.Array  # [D + 1, 2, M + 1] int32, the points on both sides along each axis
-    row_features: jax.Array  # [ROW, R] int32
+    row_features: jax.Array  # [R, ROW] int32
     row_points: jax.Array  # [R] int32, rising
 
     @property
@@ -48,8 +48,8 @@ class Lattice:
 class Weights(NamedTuple):
     """A number for each pair of feature and corner, in both orders that a lattice lists them."""
 
-    corners: jax.Array  # [D + 1, N] float32
-    rows: jax.Array  # [ROW, R] float32
+    corners: jax.Array  # [N, D + 1] float32
+    rows: jax.Array  # [R, ROW] float32
 
 
 def build_lattice(features, *, max_points=None):
@@ -80,7 +80,7 @@ def build_lattice(features, *, max_points=None):
 def scaled(lattice, weights, factors):
     """Weights times a factor for each feature, [N]."""
     return Weights(
-        corners=weights.corners * factors[None],
+        corners=weights.corners * factors[:, None],
         rows=weights.rows * factors[lattice.row_features],
     )
 
@@ -133,7 +133,7 @@ class _Numbered(NamedTuple):
 
 @jax.jit
 def _number(features):
-    """Numbers lattice points in the order of their first corners."""
+    """Numbers lattice points as they are met, feature by feature: near features, near numbers."""
     # One after the other, as written: where XLA contracts a product and a sum, or multiplies two
     # constants first, features that lie between two simplices end up in the other one.
     coordinates = apart(_scaled, features)
@@ -143,9 +143,10 @@ def _number(features):
     table, slot = _hash_table(keys)
     owner = table[slot]
     first = owner == jnp.arange(len(owner), dtype=jnp.int32)
-    number = _running_count(first) - 1
+    met = _running_count(first.reshape(len(base), -1).T.reshape(-1))
+    number = met.reshape(-1, len(base)).T.reshape(-1) - 1
     corners = number[owner].reshape(len(base), -1)
-    return _Numbered(number[-1] + 1, corners, _barycentric(rank, rest), keys, table, first)
+    return _Numbered(met[-1], corners, _barycentric(rank, rest), keys, table, first)
 
 
 def _simplex(elevated):
@@ -178,12 +179,12 @@ def _keys(base, rank):
     """D arrays [C] int32: each but the last coordinate of the corners of remainder 0, 1, ..., D."""
     sides = len(rank)
     remainder = np.arange(sides, dtype=np.int32)[:, None]
-    return tuple(
-        (
-            b[None] * sides + jnp.where(r[None] < sides - remainder, remainder, remainder - sides)
-        ).reshape(-1)
-        for b, r in zip(base[:-1], rank[:-1])
-    )
+
+    def coordinate(base, rank):
+        shift = jnp.where(rank < sides - remainder, remainder, remainder - sides)
+        return (base * sides + shift).reshape(-1)
+
+    return tuple(coordinate(b[None], r[None]) for b, r in zip(base[:-1], rank[:-1]))
 
 
 def _barycentric(rank, rest):
@@ -295,14 +296,16 @@ def _assembled(numbered, *, count, max_points):
     corners, weights = corners[:, :count], numbered.weights[:, :count]
     row_corners, row_points, real = _rows(corners, max_points)
     row_weights = jnp.where(real, weights.reshape(-1)[row_corners], 0)
-    lattice = Lattice(numbered.points, corners, neighbours, row_corners % count, row_points)
-    return lattice, Weights(weights, row_weights)
+    lattice = Lattice(numbered.points, corners.T, neighbours, row_corners % count, row_points)
+    return lattice, Weights(weights.T, row_weights)
 
 
 def _neighbours(numbered, corner_points, max_points):
     """[D + 1, 2, M + 1] int32, M where there is none."""
     dimensions, count = len(numbered.keys), len(corner_points)
-    owners = _places(numbered.first, max_points)
+    owners = jnp.full(max_points, count, jnp.int32)
+    place = jnp.where(numbered.first, corner_points, max_points)
+    owners = owners.at[place].set(jnp.arange(count, dtype=jnp.int32), mode="drop")
     keys = _keys_at(numbered.keys, owners)
     # One step along axis j: all coordinates + 1 but the j-th, - D. The last one is not kept.
     step = 1 - (dimensions + 1) * np.eye(dimensions + 1, dimensions, dtype=np.int32)
@@ -318,36 +321,38 @@ def _rows(corner_points, max_points):
     """Corners [D + 1, N] listed by point in rows of `ROW`.
 
     Returns:
-        corners: [ROW, R] int32; R is enough for any lattice with `max_points`.
+        corners: [R, ROW] int32; R is enough for any lattice with `max_points`.
         points: [R] int32, rising, M for rows that are not used.
-        real: [ROW, R] bool, which of `corners` mean anything.
+        real: [R, ROW] bool, which of `corners` mean anything.
     """
     count = corner_points.size
-    order = _order(corner_points)
-    held = jnp.zeros(max_points + 1, jnp.int32).at[corner_points.reshape(-1)].add(1)
-    begin = jnp.cumsum(held) - held
+    order, ordered_points = _order(corner_points)
+    room = jnp.zeros(max_points + 1, jnp.int32)
+    held = room.at[ordered_points].add(1)
+    begin = (room + count).at[ordered_points].min(jnp.arange(count, dtype=jnp.int32))
     rows = -(-held // ROW)
     first_row = jnp.cumsum(rows) - rows
     size = -(-count // ROW) + max_points
     point = jnp.arange(max_points + 1, dtype=jnp.int32)
     points = jnp.repeat(point, rows, total_repeat_length=size)
     nth_row = jnp.arange(size, dtype=jnp.int32) - first_row[points]
-    nth = nth_row[None] * ROW + jnp.arange(ROW, dtype=jnp.int32)[:, None]
-    real = nth < held[points][None]
-    return order[jnp.where(real, begin[points][None] + nth, 0)], points, real
+    nth = nth_row[:, None] * ROW + jnp.arange(ROW, dtype=jnp.int32)[None]
+    real = nth < held[points][:, None]
+    return order[jnp.where(real, begin[points][:, None] + nth, 0)], points, real
 
 
 def _order(corner_points):
-    """What puts the corners of a point side by side: [D + 1, N] int32 -> [C] int32, as argsort.
+    """Puts the corners of a point side by side: [D + 1, N] int32 -> corners, their points, [C].
 
-    Of different remainders are different points, numbered one remainder after the other.
+    Different remainders have different points, so each is sorted alone.
     """
-    shape = corner_points.shape
     # One operand of 64 bits: with two, which argsort sorts, XLA takes five times as long on a CPU.
     with jax.enable_x64(True):
         packed = jax.lax.convert_element_type(corner_points, jnp.uint64)
         packed = jax.lax.shift_left(packed, jax.lax.full_like(packed, 32))
-        corner = jax.lax.iota(jnp.uint64, corner_points.size).reshape(shape)
-        packed = jax.lax.sort(packed | corner, dimension=1)
-        places = packed & jax.lax.full_like(packed, 2**32 - 1)
-        return jax.lax.convert_element_type(places, jnp.int32).reshape(-1)
+        corner = jax.lax.iota(jnp.uint64, corner_points.size).reshape(corner_points.shape)
+        packed = jax.lax.sort(packed | corner, dimension=1).reshape(-1)
+        corners = jax.lax.convert_element_type(packed, jnp.uint32)
+        points = jax.lax.shift_right_logical(packed, jax.lax.full_like(packed, 32))
+        points = jax.lax.convert_element_type(points, jnp.int32)
+        return jax.lax.convert_element_type(corners, jnp.int32), points
