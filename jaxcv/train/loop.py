@@ -31,7 +31,8 @@ def loop(task, batches, config, workdir, variables):
     """Trains `task` on `batches` as `config` says, from `variables`, and returns the result.
 
     The same call on the same folder goes on where an earlier one stopped, to the bit on the same
-    machine and versions. SIGTERM saves a checkpoint and returns early.
+    machine and versions. SIGTERM saves a checkpoint and returns early: after the step under way, or
+    with several processes after a common one, a second or two later.
 
     Args:
         task: a Task.
@@ -353,7 +354,8 @@ def _png(picture):
 def _sigterm():
     """An event that SIGTERM sets, where this thread and process may catch it."""
     event = threading.Event()
-    # With several processes jax's own coordination catches it, for all must stop at one step.
+    # With several processes jax's own coordination catches it, for all must stop at one step: it
+    # looks once a second and stops them some steps later.
     if jax.process_count() > 1 or threading.current_thread() is not threading.main_thread():
         yield event
         return
