@@ -2,6 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
 
 
 def apart(function, *arguments):
@@ -13,8 +15,7 @@ def apart(function, *arguments):
 
     def separate(*arguments):
         # A branch that is always taken, which the compiler cannot know. (A barrier does not do.)
-        some = jax.tree.leaves(arguments)[0]
-        always = ~(jax.lax.slice_in_dim(some.reshape(-1), 0, 1)[0] > jnp.inf)
+        always = _always_p.bind(jax.lax.stop_gradient(jax.tree.leaves(arguments)[0]))
         results = jax.eval_shape(function, *arguments)
         zeros = lambda *_: jax.tree.map(jnp.zeros_like, results)  # noqa: E731
         return jax.lax.cond(always, function, zeros, *arguments)
@@ -22,3 +23,16 @@ def apart(function, *arguments):
     if not all(leaf.size for leaf in jax.tree.leaves(arguments)):
         return function(*arguments)
     return jax.lax.platform_dependent(*arguments, cpu=separate, default=function)
+
+
+def _not_infinite(values):
+    """True: [...] -> [], from the first of the values."""
+    return ~(jax.lax.slice_in_dim(values.reshape(-1), 0, 1)[0] > jnp.inf)
+
+
+# A primitive, as one truth holds for all items of `vmap`, which would compute both branches else.
+_always_p = Primitive("always")
+_always_p.def_impl(jax.jit(_not_infinite))
+_always_p.def_abstract_eval(lambda values: jax.core.ShapedArray((), bool))
+mlir.register_lowering(_always_p, mlir.lower_fun(_not_infinite, multiple_results=False))
+batching.primitive_batchers[_always_p] = lambda values, _: (_always_p.bind(*values), None)

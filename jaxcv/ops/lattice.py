@@ -9,6 +9,7 @@ depends on the features alone; `jaxcv.ops.lattice_values` moves values over it.
 import dataclasses
 import functools
 import math
+import operator
 from typing import NamedTuple
 
 import jax
@@ -18,6 +19,9 @@ import numpy as np
 from jaxcv.ops.fusion import apart
 
 ROW = 8  # corners of one lattice point that are summed before anything is scattered
+
+_FEW = 16  # corners of which no more than one has not found its slot: those go on alone
+_WIDTH = 32  # places of a row whose running counts are one product
 
 
 @jax.tree_util.register_dataclass
@@ -117,33 +121,32 @@ def _elevated(coordinates, multiples):
 
 
 class _Numbered(NamedTuple):
-    """Corners with the number of their point. A corner is C = N (D + 1)."""
+    """Corners with the number of their point, those of remainder 0 first: C = (D + 1) N."""
 
     points: jax.Array  # [] int32
-    corners: jax.Array  # [N, D + 1] int32, not limited
-    weights: jax.Array  # [N, D + 1] float32
-    keys: jax.Array  # [C, D] int32
+    corners: jax.Array  # [D + 1, N] int32, not limited
+    weights: jax.Array  # [D + 1, N] float32
+    keys: tuple  # D arrays [C] int32
     table: jax.Array  # [T] int32, as of `_hash_table`
     first: jax.Array  # [C] bool, whether it is the first corner of its point
 
 
 @jax.jit
 def _number(features):
-    """Numbers lattice points in the order of their first corners."""
-    sides = features.shape[1] + 1
+    """Numbers lattice points as they are met, feature by feature: near features, near numbers."""
     # One after the other, as written: where XLA contracts a product and a sum, or multiplies two
     # constants first, features that lie between two simplices end up in the other one.
     coordinates = apart(_scaled, features)
     multiples = apart(_multiples, coordinates)
     base, rank, rest = apart(lambda *e: _simplex(_elevated(*e)), coordinates, multiples)
-    keys = _keys(base, rank)  # [N, D + 1, D]
-    flat = keys.reshape(-1, sides - 1)
-    table, slot = _hash_table(flat)
+    keys = apart(_keys, base, rank)
+    table, slot = _hash_table(keys)
     owner = table[slot]
-    first = owner == jnp.arange(len(flat), dtype=jnp.int32)
-    number = jnp.cumsum(first, dtype=jnp.int32) - 1
-    corners = number[owner].reshape(-1, sides)
-    return _Numbered(number[-1] + 1, corners, _barycentric(rank, rest), flat, table, first)
+    first = owner == jnp.arange(len(owner), dtype=jnp.int32)
+    met = _running_count(first.reshape(len(base), -1).T.reshape(-1))
+    number = met.reshape(-1, len(base)).T.reshape(-1) - 1
+    corners = number[owner].reshape(len(base), -1)
+    return _Numbered(met[-1], corners, _barycentric(rank, rest), keys, table, first)
 
 
 def _simplex(elevated):
@@ -173,60 +176,67 @@ def _simplex(elevated):
 
 
 def _keys(base, rank):
-    """[N, D + 1, D] int32: the first D coordinates of the corners of remainder 0, 1, ..., D."""
+    """D arrays [C] int32: each but the last coordinate of the corners of remainder 0, 1, ..., D."""
     sides = len(rank)
+    remainder = np.arange(sides, dtype=np.int32)[:, None]
 
-    def coordinate(i, remainder):
-        shift = jnp.where(rank[i] < sides - remainder, remainder, remainder - sides)
-        return base[i] * sides + shift
+    def coordinate(base, rank):
+        shift = jnp.where(rank < sides - remainder, remainder, remainder - sides)
+        return (base * sides + shift).reshape(-1)
 
-    # [D + 1, D, N] first: XLA computes all columns for each one where they are the last axis.
-    keys = jnp.stack(
-        [jnp.stack([coordinate(i, r) for i in range(sides - 1)]) for r in range(sides)]
-    )
-    return jnp.transpose(keys, (2, 0, 1))
+    return tuple(coordinate(b[None], r[None]) for b, r in zip(base[:-1], rank[:-1]))
 
 
 def _barycentric(rank, rest):
-    """[N, D + 1] float32: weights of the corners of remainder 0, 1, ..., D."""
+    """[D + 1, N] float32: weights of the corners of remainder 0, 1, ..., D."""
     sides = len(rank)
     ranked = [sum(jnp.where(r == k, v, 0) for r, v in zip(rank, rest)) for k in range(sides)]
     first = ranked[-1] + (1 - ranked[0])
     others = [ranked[k - 1] - ranked[k] for k in range(sides - 1, 0, -1)]
-    return jnp.stack([first, *others]).T
+    return jnp.stack([first, *others])
 
 
 def _hash_table(keys):
-    """Open addressing with linear probing, all keys at once.
+    """Open addressing with linear probing, all keys at once: D arrays [C].
 
     Returns:
         table: [T] int32, the first corner whose key is in this slot; C where the slot is free.
         slot: [C] int32, where each corner's key is.
     """
-    count = len(keys)
+    count = len(keys[0])
     size = 1 << count.bit_length()  # above `count`: a search always ends at a free slot
-    corner = jnp.arange(count, dtype=jnp.int32)
+    few = -(-count // _FEW)
 
-    def probe(state):
-        table, slot, _ = state
-        # A slot that is taken stays so; a free one goes to the first of those who ask for it.
-        table = table.at[slot].min(jnp.where(table[slot] == count, corner, count))
-        other = (keys[table[slot]] != keys).any(axis=1)
-        return table, jnp.where(other, (slot + 1) % size, slot), other.any()
+    def probing(corner, keys_of_corner):
+        def probe(state):
+            table, slot, _ = state
+            # A slot that is taken stays so; a free one goes to the first of those who ask for it.
+            table = table.at[slot].min(jnp.where(table[slot] == count, corner, count))
+            lost = (corner < count) & ~_are_at(table[slot], keys, keys_of_corner)
+            return table, jnp.where(lost, (slot + 1) % size, slot), lost
 
-    start = (jnp.full(size, count, jnp.int32), _hash(keys, size), jnp.bool(True))
-    table, slot, _ = jax.lax.while_loop(lambda state: state[-1], probe, start)
-    return table, slot
+        return probe
+
+    probe = probing(jnp.arange(count, dtype=jnp.int32), keys)
+    state = probe((jnp.full(size, count, jnp.int32), _hash(keys, size), None))
+    table, slot, lost = jax.lax.while_loop(lambda state: jnp.sum(state[-1]) > few, probe, state)
+
+    # What is left, a hundredth of all as a rule, goes on alone: all corners of a point, or none.
+    corner = _places(lost, few)
+    state = (table, slot.at[corner].get(mode="clip"), corner < count)
+    probe = probing(corner, _keys_at(keys, corner))
+    table, slot_of_few, _ = jax.lax.while_loop(lambda state: jnp.any(state[-1]), probe, state)
+    return table, slot.at[corner].set(slot_of_few, mode="drop")
 
 
 def _look_up(queries, keys, table):
-    """The first corner whose key is each query: [..., D] -> [...] int32, C where there is none."""
-    count, size = len(keys), len(table)
+    """The first corner whose key is each query: D arrays [...] -> [...] int32, C for none."""
+    count, size = len(keys[0]), len(table)
 
     def probe(state):
         slot, _, _ = state
         owner = table[slot]
-        found = (owner < count) & (keys.at[owner].get(mode="clip") == queries).all(axis=-1)
+        found = (owner < count) & _are_at(owner, keys, queries)
         done = found | (owner == count)  # at a free slot: there is none
         return jnp.where(done, slot, (slot + 1) % size), jnp.where(found, owner, count), done
 
@@ -235,12 +245,47 @@ def _look_up(queries, keys, table):
     return jax.lax.while_loop(lambda state: ~state[-1].all(), probe, start)[1]
 
 
+def _keys_at(keys, corner):
+    """The keys of these corners, of any if there is no such corner."""
+    return tuple(key.at[corner].get(mode="clip") for key in keys)
+
+
+def _are_at(corner, keys, queries):
+    """Whether the key of each corner is the query: [...] int32, D arrays, D arrays [...]."""
+
+    def compare(corner, keys, queries):
+        pairs = zip(_keys_at(keys, corner), queries)
+        return functools.reduce(operator.and_, [key == query for key, query in pairs])
+
+    return apart(compare, corner, keys, queries)
+
+
 def _hash(keys, size):
-    """[..., D] int32 -> [...] int32 below `size`, a power of two."""
-    mixed = jnp.zeros(keys.shape[:-1], jnp.uint32)
-    for i in range(keys.shape[-1]):
-        mixed = (mixed + keys[..., i].astype(jnp.uint32)) * np.uint32(0x9E3779B1)
+    """D arrays [...] int32 -> [...] int32 below `size`, a power of two."""
+    mixed = jnp.zeros(keys[0].shape, jnp.uint32)
+    for key in keys:
+        mixed = (mixed + key.astype(jnp.uint32)) * np.uint32(0x9E3779B1)
     return ((mixed ^ (mixed >> 15)) % size).astype(jnp.int32)
+
+
+def _running_count(mask):
+    """How many hold up to each place: [C] bool -> [C] int32.
+
+    A cumulative sum of all takes XLA 15 ns a place on a CPU. Counts in a row are exact in float32.
+    """
+    rows = jnp.pad(mask, (0, -len(mask) % _WIDTH)).reshape(-1, _WIDTH).astype(jnp.float32)
+    to_the_left = np.triu(np.ones((_WIDTH, _WIDTH), np.float32))
+    counts = jnp.matmul(rows, to_the_left, precision="highest").astype(jnp.int32)
+    before = apart(lambda row: jnp.cumsum(row) - row, counts[:, -1])
+    return (counts + before[:, None]).reshape(-1)[: len(mask)]
+
+
+def _places(mask, size):
+    """The first `size` places where the mask [C] holds: [size] int32, C once there are no more."""
+    count = len(mask)
+    target = jnp.where(mask, _running_count(mask) - 1, size)
+    places = jnp.full(size, count, jnp.int32)
+    return places.at[target].set(jnp.arange(count, dtype=jnp.int32), mode="drop")
 
 
 @functools.partial(jax.jit, static_argnames=("count", "max_points"))
@@ -248,23 +293,24 @@ def _assembled(numbered, *, count, max_points):
     """The lattice of the first `count` features. Points beyond `max_points` are lost."""
     corners = jnp.minimum(numbered.corners, max_points)
     neighbours = _neighbours(numbered, corners.reshape(-1), max_points)
-    corners, weights = corners[:count], numbered.weights[:count]
-    row_corners, row_points, real = _rows(corners.reshape(-1), max_points)
+    corners, weights = corners[:, :count], numbered.weights[:, :count]
+    row_corners, row_points, real = _rows(corners, max_points)
     row_weights = jnp.where(real, weights.reshape(-1)[row_corners], 0)
-    row_features = row_corners // corners.shape[1]
-    lattice = Lattice(numbered.points, corners, neighbours, row_features, row_points)
-    return lattice, Weights(weights, row_weights)
+    lattice = Lattice(numbered.points, corners.T, neighbours, row_corners % count, row_points)
+    return lattice, Weights(weights.T, row_weights)
 
 
 def _neighbours(numbered, corner_points, max_points):
     """[D + 1, 2, M + 1] int32, M where there is none."""
-    count, dimensions = numbered.keys.shape
-    owners = jnp.nonzero(numbered.first, size=max_points, fill_value=count)[0]
-    keys = numbered.keys.at[owners].get(mode="clip")
+    dimensions, count = len(numbered.keys), len(corner_points)
+    owners = jnp.full(max_points, count, jnp.int32)
+    place = jnp.where(numbered.first, corner_points, max_points)
+    owners = owners.at[place].set(jnp.arange(count, dtype=jnp.int32), mode="drop")
+    keys = _keys_at(numbered.keys, owners)
     # One step along axis j: all coordinates + 1 but the j-th, - D. The last one is not kept.
-    step = np.ones((dimensions + 1, 1, dimensions), np.int32)
-    step[np.arange(dimensions), 0, np.arange(dimensions)] = -dimensions
-    queries = keys[None, None] + np.stack([step, -step], axis=1)  # [D + 1, 2, M, D]
+    step = 1 - (dimensions + 1) * np.eye(dimensions + 1, dimensions, dtype=np.int32)
+    both = np.stack([step, -step], axis=1)[..., None]  # [D + 1, 2, D, 1]
+    queries = tuple(key[None, None] + both[:, :, i] for i, key in enumerate(keys))  # [D + 1, 2, M]
     found = _look_up(queries, numbered.keys, numbered.table)
     exists = (found < count) & (owners < count)[None, None]
     points = jnp.where(exists, corner_points.at[found].get(mode="clip"), max_points)
@@ -272,17 +318,18 @@ def _neighbours(numbered, corner_points, max_points):
 
 
 def _rows(corner_points, max_points):
-    """Corners listed by point in rows of `ROW`.
+    """Corners [D + 1, N] listed by point in rows of `ROW`.
 
     Returns:
         corners: [R, ROW] int32; R is enough for any lattice with `max_points`.
         points: [R] int32, rising, M for rows that are not used.
         real: [R, ROW] bool, which of `corners` mean anything.
     """
-    count = len(corner_points)
-    order = _order(corner_points)
-    held = jnp.zeros(max_points + 1, jnp.int32).at[corner_points].add(1)
-    begin = jnp.cumsum(held) - held
+    count = corner_points.size
+    order, ordered_points = _order(corner_points)
+    room = jnp.zeros(max_points + 1, jnp.int32)
+    held = room.at[ordered_points].add(1)
+    begin = (room + count).at[ordered_points].min(jnp.arange(count, dtype=jnp.int32))
     rows = -(-held // ROW)
     first_row = jnp.cumsum(rows) - rows
     size = -(-count // ROW) + max_points
@@ -294,12 +341,18 @@ def _rows(corner_points, max_points):
     return order[jnp.where(real, begin[points][:, None] + nth, 0)], points, real
 
 
-def _order(numbers):
-    """What puts equal numbers side by side: [C] int32, not negative -> [C] int32, as argsort."""
+def _order(corner_points):
+    """Puts the corners of a point side by side: [D + 1, N] int32 -> corners, their points, [C].
+
+    Different remainders have different points, so each is sorted alone.
+    """
     # One operand of 64 bits: with two, which argsort sorts, XLA takes five times as long on a CPU.
     with jax.enable_x64(True):
-        packed = jax.lax.convert_element_type(numbers, jnp.uint64)
+        packed = jax.lax.convert_element_type(corner_points, jnp.uint64)
         packed = jax.lax.shift_left(packed, jax.lax.full_like(packed, 32))
-        packed = jax.lax.sort(packed | jax.lax.iota(jnp.uint64, len(numbers)))
-        places = packed & jax.lax.full_like(packed, 2**32 - 1)
-        return jax.lax.convert_element_type(places, jnp.int32)
+        corner = jax.lax.iota(jnp.uint64, corner_points.size).reshape(corner_points.shape)
+        packed = jax.lax.sort(packed | corner, dimension=1).reshape(-1)
+        corners = jax.lax.convert_element_type(packed, jnp.uint32)
+        points = jax.lax.shift_right_logical(packed, jax.lax.full_like(packed, 32))
+        points = jax.lax.convert_element_type(points, jnp.int32)
+        return jax.lax.convert_element_type(corners, jnp.int32), points

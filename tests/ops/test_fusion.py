@@ -25,6 +25,14 @@ def test_the_compiler_of_a_cpu_keeps_the_branch():
     assert " conditional(" in text
 
 
+def test_mapping_keeps_the_branch_and_derivatives_pass():
+    mapped = jax.jit(jax.vmap(jax.grad(lambda x: jnp.sum(_twice(x)[0] ** 2))))
+    x = jnp.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(mapped(x), 8 * x)
+    assert " conditional(" in mapped.lower(x).compile().as_text()
+    np.testing.assert_array_equal(jax.jacfwd(lambda x: _twice(x)[0])(x[0]), 2 * jnp.eye(3))
+
+
 def test_a_gpu_has_no_branch():
     traced = jax.jit(_twice).trace(jnp.ones(8))
     infinity = "0x7F800000"  # what the branch of a CPU compares with

@@ -57,13 +57,13 @@ def test_normalisations_and_gradients_are_those_of_the_matrix(normalization):
 
 def test_keys_are_exact_where_all_hashes_collide():
     size = 128  # of a table for 100 keys
-    keys = np.arange(200_000, dtype=np.int32)[:, None] * 7 - 500_000
-    collide = keys[np.asarray(lattices._hash(keys, size)) == 5][:50]
+    keys = np.arange(200_000, dtype=np.int32) * 7 - 500_000
+    collide = keys[np.asarray(lattices._hash((keys,), size)) == 5][:50]
     keys = jnp.asarray(np.concatenate([collide, collide[::-1]]))
-    table, slot = jax.jit(lattices._hash_table)(keys)
+    table, slot = jax.jit(lattices._hash_table)((keys,))
     np.testing.assert_array_equal(keys[table[slot]], keys)
     assert len(np.unique(slot)) == 50
-    found = jax.jit(lattices._look_up)(jnp.concatenate([keys, keys + 1]), keys, table)
+    found = jax.jit(lattices._look_up)((jnp.concatenate([keys, keys + 1]),), (keys,), table)
     np.testing.assert_array_equal(keys[found[:100]], keys)
     np.testing.assert_array_equal(found[100:], 100)  # none of them is there
 
