@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxcv.losses import inputs
+from jaxcv.ops.program import one_program
 
 
+@one_program("label_smoothing", "ignore_index")
 def cross_entropy(logits, target, *, label_smoothing=0.0, class_weight=None, ignore_index=None):
     """Cross-entropy of the softmax: [..., K] -> [...].
 
@@ -55,6 +57,7 @@ def cross_entropy(logits, target, *, label_smoothing=0.0, class_weight=None, ign
     return loss
 
 
+@one_program("ignore_index")
 def negative_log_likelihood(log_probabilities, label, *, class_weight=None, ignore_index=None):
     """-w_label log p_label: [..., K] log-probabilities and [...] integers -> [...].
 
@@ -72,6 +75,7 @@ def negative_log_likelihood(log_probabilities, label, *, class_weight=None, igno
     return jnp.where(ignored, 0, -weight * log_probability)
 
 
+@one_program("ignore_index")
 def label_weight(label, *, class_weight=None, ignore_index=None):
     """The weight of each label in torch's mean: [...] integers -> [...] float32.
 
@@ -86,6 +90,7 @@ def label_weight(label, *, class_weight=None, ignore_index=None):
     return jnp.where(ignored, 0, _at_label(weights, label))
 
 
+@one_program()
 def binary_cross_entropy(logits, target, *, positive_weight=1.0):
     """Cross-entropy of the sigmoid, element by element: [...] -> [...].
 
@@ -112,6 +117,7 @@ def binary_cross_entropy(logits, target, *, positive_weight=1.0):
     return positive_weight * positive + negative
 
 
+@one_program("alpha", "gamma")
 def sigmoid_focal(logits, target, *, alpha=0.25, gamma=2.0):
     """Focal loss, element by element: -alpha_t (1 - p_t)^gamma log p_t: [...] -> [...].
 
@@ -137,6 +143,7 @@ def sigmoid_focal(logits, target, *, alpha=0.25, gamma=2.0):
     return loss if alpha is None else loss * (alpha * target + (1 - alpha) * (1 - target))
 
 
+@one_program("log_target")
 def kl_divergence(log_probabilities, target, *, log_target=False):
     """target (log target - log p), element by element: [..., K] -> [..., K]; 0 where target is 0.
 
@@ -160,6 +167,7 @@ def kl_divergence(log_probabilities, target, *, log_target=False):
     return jax.scipy.special.xlogy(target, target) - target * log_probabilities
 
 
+@one_program()
 def hinge(prediction, target):
     """max(0, 1 - target * prediction), for targets of -1 and 1: [...] -> [...]."""
     prediction, target = inputs.wide(prediction), jnp.asarray(target)
@@ -167,11 +175,13 @@ def hinge(prediction, target):
     return jax.nn.relu(1 - target * prediction)
 
 
+@one_program()
 def squared_hinge(prediction, target):
     """The square of `hinge`: [...] -> [...]."""
     return jnp.square(hinge(prediction, target))
 
 
+@one_program("margin", "power")
 def multi_margin(logits, label, *, margin=1.0, power=1):
     """How far other classes come within a margin of the label's: [..., K] -> [...].
 

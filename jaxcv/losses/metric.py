@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxcv.losses import inputs
+from jaxcv.ops.program import one_program
 
 
+@one_program("margin")
 def contrastive(embedding1, embedding2, dissimilar, *, margin=1.0):
     """D^2 / 2 for similar pairs, max(0, margin - D)^2 / 2 for dissimilar: [..., C] twice -> [...].
 
@@ -29,6 +31,7 @@ def contrastive(embedding1, embedding2, dissimilar, *, margin=1.0):
     return (1 - dissimilar) * distance**2 / 2 + dissimilar * apart**2 / 2
 
 
+@one_program("margin", "squared", "swap")
 def triplet_margin(anchor, positive, negative, *, margin=1.0, squared=False, swap=False):
     """max(0, d(anchor, positive) - d(anchor, negative) + margin): [..., C] thrice -> [...].
 
@@ -59,6 +62,7 @@ def triplet_margin(anchor, positive, negative, *, margin=1.0, squared=False, swa
     return jax.nn.relu(distance(anchor, positive) - apart + margin)
 
 
+@one_program("margin")
 def cosine_embedding(embedding1, embedding2, target, *, margin=0.0):
     """1 - cos for pairs with target 1, max(0, cos - margin) for -1: [..., C] twice -> [...].
 
@@ -83,6 +87,7 @@ def cosine_embedding(embedding1, embedding2, target, *, margin=0.0):
     return jnp.where(target == 1, 1 - cosine, jax.nn.relu(cosine - margin))
 
 
+@one_program("margin")
 def margin_ranking(first, second, target, *, margin=0.0):
     """max(0, margin - target (first - second)): [...] -> [...].
 

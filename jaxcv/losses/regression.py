@@ -3,18 +3,22 @@
 import jax.numpy as jnp
 
 from jaxcv.losses import inputs
+from jaxcv.ops.program import one_program
 
 
+@one_program()
 def l1(prediction, target):
     """Absolute difference."""
     return jnp.abs(_difference(prediction, target))
 
 
+@one_program()
 def l2(prediction, target):
     """Squared difference, without a factor 1/2."""
     return jnp.square(_difference(prediction, target))
 
 
+@one_program("beta")
 def smooth_l1(prediction, target, *, beta=1.0):
     """d^2 / (2 beta) for differences below beta, else |d| - beta / 2; `huber` over beta.
 
@@ -27,6 +31,7 @@ def smooth_l1(prediction, target, *, beta=1.0):
     return huber(prediction, target, delta=beta) / beta
 
 
+@one_program("delta")
 def huber(prediction, target, *, delta=1.0):
     """d^2 / 2 for differences below delta, else delta (|d| - delta / 2).
 

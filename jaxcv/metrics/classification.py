@@ -8,7 +8,10 @@ totals to numbers, on the host and in float64.
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcv.ops.program import one_program
 
+
+@one_program()
 def classification_sums(logits, label, *, weight=None):
     """Counts of right and wrong classes: [B, K] scores and [B] classes -> sums that add up.
 
@@ -83,6 +86,7 @@ def classification_scores(sums):
     return {name: float(score) for name, score in scores.items()}
 
 
+@one_program()
 def threshold_sums(score, positive, threshold, *, weight=None):
     """Counts of a yes-no decision, "yes" where score > threshold: sums that add up.
 

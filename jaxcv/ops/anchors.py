@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxcv.ops import boxes as box_ops
 from jaxcv.ops import sliding
+from jaxcv.ops.program import one_program
 
 
 def cell_anchors(*, sizes, aspect_ratios):
@@ -33,6 +34,7 @@ def cell_anchors(*, sizes, aspect_ratios):
     return _centred(sides).round()
 
 
+@one_program("grid_size", "stride")
 def grid_anchors(cell, *, grid_size, stride):
     """The boxes of one cell moved to every cell of a grid: [A, 4] -> [H W A, 4].
 
@@ -89,6 +91,7 @@ def default_scales(*, levels, min_ratio=0.15, max_ratio=0.9):
     return [*np.linspace(min_ratio, max_ratio, levels).tolist(), 1.0]
 
 
+@one_program("image_size", "grid_sizes", "scales", "aspect_ratios", "steps", "clip")
 def default_boxes(*, image_size, grid_sizes, scales, aspect_ratios, steps=None, clip=True):
     """SSD's default boxes of every level, joined: [sum of H_l W_l A_l, 4] in pixels.
 
@@ -130,6 +133,7 @@ def default_boxes(*, image_size, grid_sizes, scales, aspect_ratios, steps=None, 
     return jnp.concatenate(joined)
 
 
+@one_program("grid_size", "stride")
 def prior_boxes(priors, *, grid_size, stride):
     """YOLO's priors, centred in every cell of a grid: [A, 2] -> [H W A, 4] in pixels.
 
@@ -144,6 +148,7 @@ def prior_boxes(priors, *, grid_size, stride):
     return _at_centres(priors, grid_size, stride).astype(dtype)
 
 
+@one_program()
 def size_iou(sizes1, sizes2):
     """IoU of every pair of boxes with one centre, by their sizes: [N, 2] and [M, 2] -> [N, M].
 
@@ -159,6 +164,7 @@ def size_iou(sizes1, sizes2):
     return box_ops.quotient(common, union).astype(dtype)
 
 
+@one_program("count", "max_steps")
 def kmeans_priors(key, sizes, *, count, max_steps=300):
     """Priors that overlap a data set's boxes well: k-means of their sizes under 1 - IoU.
 

@@ -6,8 +6,10 @@ import jax.numpy as jnp
 
 from jaxcv.ops import boxes as box_ops
 from jaxcv.ops import sliding
+from jaxcv.ops.program import one_program
 
 
+@one_program("weights")
 def encode_boxes(boxes, anchors, *, weights=(1.0, 1.0, 1.0, 1.0)):
     """What to predict at each anchor so that it becomes the box: [N, 4] and [N, 4] -> [N, 4].
 
@@ -45,6 +47,7 @@ def encode_boxes(boxes, anchors, *, weights=(1.0, 1.0, 1.0, 1.0)):
     return jnp.where(proper, codes, 0).astype(dtype)
 
 
+@one_program("weights", "max_scale")
 def decode_boxes(codes, anchors, *, weights=(1.0, 1.0, 1.0, 1.0), max_scale=1000 / 16):
     """The boxes that codes stand for; undoes `encode_boxes`.
 

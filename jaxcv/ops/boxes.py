@@ -15,14 +15,17 @@ import jax
 import jax.numpy as jnp
 
 from jaxcv.ops import fusion, sliding
+from jaxcv.ops.program import one_program
 
 
+@one_program()
 def box_area(boxes):
     """Area of each box: [N, 4] pixels -> [N] pixels squared, negative where exactly one side is."""
     (boxes,), dtype = checked(boxes=boxes)
     return sides_and_area(boxes)[4].astype(dtype)
 
 
+@one_program("in_fmt", "out_fmt")
 def box_convert(boxes, *, in_fmt, out_fmt):
     """Boxes in another format: [N, 4] -> [N, 4].
 
@@ -43,6 +46,7 @@ def box_convert(boxes, *, in_fmt, out_fmt):
     return jnp.concatenate(_FROM_CORNERS[out_fmt](*corners), axis=1).astype(dtype)
 
 
+@one_program()
 def clip_boxes(boxes, *, size):
     """Boxes with their corners moved into the image: [N, 4] -> [N, 4].
 
@@ -56,6 +60,7 @@ def clip_boxes(boxes, *, size):
     return jnp.clip(boxes, 0, limits[None]).astype(dtype)
 
 
+@one_program()
 def remove_small_boxes(boxes, *, min_size):
     """Which boxes are at least `min_size` wide and high: [N, 4] -> valid [N] bool.
 
@@ -65,6 +70,7 @@ def remove_small_boxes(boxes, *, min_size):
     return (boxes[:, 2:] - boxes[:, :2] >= min_size).all(axis=1)
 
 
+@one_program()
 def box_iou(boxes1, boxes2, *, crowd=None):
     """Intersection over union of every pair of boxes.
 
@@ -90,6 +96,7 @@ def box_iou(boxes1, boxes2, *, crowd=None):
     return _pairwise(functools.partial(_iou, crowd=crowd), boxes1, boxes2)
 
 
+@one_program()
 def generalized_box_iou(boxes1, boxes2):
     """IoU less the share of the hull that neither box covers: [N, 4] and [M, 4] -> [N, M].
 
@@ -101,6 +108,7 @@ def generalized_box_iou(boxes1, boxes2):
     return _pairwise(_generalized_iou, boxes1, boxes2)
 
 
+@one_program()
 def distance_box_iou(boxes1, boxes2):
     """IoU less (distance of the centres / diagonal of the hull)^2: [N, 4] and [M, 4] -> [N, M].
 
@@ -109,6 +117,7 @@ def distance_box_iou(boxes1, boxes2):
     return _pairwise(_distance_iou, boxes1, boxes2)
 
 
+@one_program()
 def complete_box_iou(boxes1, boxes2):
     """Distance IoU less a penalty for different aspect ratios: [N, 4] and [M, 4] -> [N, M].
 
@@ -122,21 +131,25 @@ def complete_box_iou(boxes1, boxes2):
     return _pairwise(_complete_iou, boxes1, boxes2)
 
 
+@one_program()
 def paired_box_iou(boxes1, boxes2):
     """`box_iou` of boxes1[i] and boxes2[i]: [N, 4] and [N, 4] -> [N]."""
     return _paired(_iou, boxes1, boxes2)
 
 
+@one_program()
 def paired_generalized_box_iou(boxes1, boxes2):
     """`generalized_box_iou` of boxes1[i] and boxes2[i]: [N, 4] and [N, 4] -> [N]."""
     return _paired(_generalized_iou, boxes1, boxes2)
 
 
+@one_program()
 def paired_distance_box_iou(boxes1, boxes2):
     """`distance_box_iou` of boxes1[i] and boxes2[i]: [N, 4] and [N, 4] -> [N]."""
     return _paired(_distance_iou, boxes1, boxes2)
 
 
+@one_program()
 def paired_complete_box_iou(boxes1, boxes2):
     """`complete_box_iou` of boxes1[i] and boxes2[i]: [N, 4] and [N, 4] -> [N]."""
     return _paired(_complete_iou, boxes1, boxes2)

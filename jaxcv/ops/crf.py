@@ -136,7 +136,7 @@ def mean_field(unary, terms, *, iterations=10):
     """
     _check_iterations(iterations)
     flat, kernels, mixings = _prepared(unary, terms)
-    marginals = _softmax(field_logits(flat, kernels, mixings, iterations=iterations))
+    marginals = _marginals(flat, kernels, mixings, iterations=iterations)
     return marginals.reshape(unary.shape).astype(unary.dtype)
 
 
@@ -245,6 +245,11 @@ def _mixing(compatibility, labels, dtype):
 def _check_iterations(iterations):
     if not isinstance(iterations, numbers.Integral) or iterations < 0:
         raise ValueError(f"iterations must be an int, 0 or more, got {iterations!r}.")
+
+
+@functools.partial(jax.jit, static_argnames="iterations")
+def _marginals(unary, kernels, mixings, *, iterations):
+    return _softmax(field_logits(unary, kernels, mixings, iterations=iterations))
 
 
 @functools.partial(jax.jit, static_argnames="iterations")

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxcv.ops import sliding, taps
+from jaxcv.ops.program import one_program
 
 
+@one_program("strides", "padding", "dilation")
 def deform_conv2d(image, offset, kernel, mask=None, *, strides=1, padding=0, dilation=1):
     """Convolution with displaced taps: [H, W, C], [H', W', 2 G h w], [h, w, C / groups, D]
     -> [H', W', D].

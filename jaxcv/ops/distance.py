@@ -5,9 +5,12 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxcv.ops.program import one_program
+
 _SHIFTS = 4  # distances along x that one pass over the map looks at
 
 
+@one_program("sampling")
 def distance_transform(mask, *, sampling=(1.0, 1.0)):
     """Distance of each true pixel to the nearest false one: [H, W] bool -> [H, W] float32.
 

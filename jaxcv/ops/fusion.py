@@ -11,6 +11,7 @@ def apart(function, *arguments):
 
     XLA there fuses a sum of shifted slices with what made the image, and works out the image anew
     for each slice. What pads an image belongs outside: it is fused with what made it, once.
+    Outside of a trace nothing is fused, and this is the function alone.
     """
 
     def separate(*arguments):
@@ -20,7 +21,9 @@ def apart(function, *arguments):
         zeros = lambda *_: jax.tree.map(jnp.zeros_like, results)  # noqa: E731
         return jax.lax.cond(always, function, zeros, *arguments)
 
-    if not all(leaf.size for leaf in jax.tree.leaves(arguments)):
+    leaves = jax.tree.leaves(arguments)
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+    if not traced or not all(leaf.size for leaf in leaves):
         return function(*arguments)
     return jax.lax.platform_dependent(*arguments, cpu=separate, default=function)
 

@@ -3,8 +3,10 @@
 import jax.numpy as jnp
 
 from jaxcv.ops import boxes as box_ops
+from jaxcv.ops.program import one_program
 
 
+@one_program()
 def mask_iou(masks1, masks2, *, crowd=None):
     """Intersection over union of every pair of masks.
 
@@ -39,6 +41,7 @@ def mask_iou(masks1, masks2, *, crowd=None):
     return box_ops.quotient(intersection, union)
 
 
+@one_program()
 def masks_to_boxes(masks):
     """First and last column and row of each mask: [N, H, W] -> boxes [N, 4] float.
 

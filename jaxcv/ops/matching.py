@@ -5,8 +5,10 @@ import jax.numpy as jnp
 
 from jaxcv.ops import boxes as box_ops
 from jaxcv.ops import sliding
+from jaxcv.ops.program import one_program
 
 
+@one_program("high_threshold", "low_threshold", "allow_low_quality")
 def match(
     quality, *, high_threshold, low_threshold, allow_low_quality=False, valid=None, ignore=None
 ):
@@ -43,6 +45,7 @@ def match(
     return jnp.where(forced, best, matches)
 
 
+@one_program("threshold")
 def ssd_match(quality, *, threshold, valid=None, ignore=None):
     """As `match`, but each ground truth also keeps its own best anchor: [M, N] -> [N] int32.
 
@@ -65,6 +68,7 @@ def ssd_match(quality, *, threshold, valid=None, ignore=None):
     return jnp.where(owner >= 0, owner, matches).astype(jnp.int32)
 
 
+@one_program("size", "positive_fraction")
 def sample_balanced(key, labels, *, size, positive_fraction):
     """A random choice of positive and negative examples: [N] -> indices [size] int32, valid [size].
 

@@ -3,7 +3,10 @@
 import jax
 import jax.numpy as jnp
 
+from jaxcv.ops.program import one_program
 
+
+@one_program("epsilon")
 def normalize(vectors, *, epsilon=1e-12):
     """Vectors over their Euclidean length, or epsilon where that is larger: [..., C] -> [..., C].
 
@@ -15,6 +18,7 @@ def normalize(vectors, *, epsilon=1e-12):
     return (wide / jnp.sqrt(jnp.maximum(squares, epsilon**2))).astype(vectors.dtype)
 
 
+@one_program("size", "alpha", "beta", "k")
 def local_response_norm(image, *, size, alpha=1e-4, beta=0.75, k=1.0):
     """Each channel over a power of its neighbours' squares: [..., C] -> [..., C].
 

@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxcv.ops import fusion, sliding
+from jaxcv.ops.program import one_program
 
 _TILE = (64, 128)  # rows and columns of the image that are computed together
 
 
+@one_program("image_size", "padding")
 def paste_masks(masks, boxes, image_size, *, padding=1):
     """Masks of boxes resized into an empty image: [N, M, M] and [N, 4] -> [N, H, W].
 

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcv.ops import fusion, sliding
+from jaxcv.ops.program import one_program
 
 # Up to this size of window the maximum is taken tap by tap, which keeps where it lies: on a CPU its
 # gradient is much faster than that of XLA's window loop, which serves the others.
 _MOST_TAPS = 25
 
 
+@one_program("window", "strides", "padding", "dilation", "ceil_mode")
 def max_pool(image, *, window, strides=None, padding=0, dilation=1, ceil_mode=False):
     """Maximum over each window: [B, H, W, C] -> [B, H', W', C].
 
@@ -39,6 +41,7 @@ def max_pool(image, *, window, strides=None, padding=0, dilation=1, ceil_mode=Fa
     return _reduce(image, -jnp.inf, jax.lax.max, rows, columns)
 
 
+@one_program("window", "strides", "padding", "dilation", "ceil_mode")
 def max_pool_with_argmax(image, *, window, strides=None, padding=0, dilation=1, ceil_mode=False):
     """Maximum over each window and where it lies: [B, H, W, C] -> [B, H', W', C] twice.
 
@@ -58,6 +61,7 @@ def max_pool_with_argmax(image, *, window, strides=None, padding=0, dilation=1, 
     return _max_with_marks(image, rows, columns, places=True)
 
 
+@one_program("output_size", "window", "strides", "padding")
 def max_unpool(values, indices, *, output_size, window, strides=None, padding=0):
     """Values put back where they were maxima: [B, H', W', C] -> [B, H, W, C], 0 elsewhere.
 
@@ -91,6 +95,7 @@ def max_unpool(values, indices, *, output_size, window, strides=None, padding=0)
     return _unpool(values, indices, *(a._replace(count=n) for a, n in zip(axes, values.shape[1:])))
 
 
+@one_program("window", "strides", "padding", "ceil_mode", "count_include_pad", "divisor")
 def avg_pool(
     image,
     *,
@@ -124,6 +129,7 @@ def avg_pool(
     return (total / counts[None, :, :, None].astype(total.dtype)).astype(image.dtype)
 
 
+@one_program("output_size")
 def adaptive_avg_pool(image, *, output_size):
     """Means over a grid of `output_size` cells: [B, H, W, C] -> [B, H', W', C].
 
@@ -143,6 +149,7 @@ def adaptive_avg_pool(image, *, output_size):
     return _adaptive(wide, output_size, jnp.mean).astype(image.dtype)
 
 
+@one_program("output_size")
 def adaptive_max_pool(image, *, output_size):
     """Maxima over a grid of `output_size` cells: [B, H, W, C] -> [B, H', W', C].
 

@@ -3,9 +3,11 @@
 import jax.numpy as jnp
 
 from jaxcv.ops import bins
+from jaxcv.ops.program import one_program
 from jaxcv.ops.taps import axis_taps, weighted_rows
 
 
+@one_program("output_size")
 def roi_warp(features, boxes, output_size, *, spatial_scale=1.0):
     """The map warped from each box onto a grid: [H, W, C] and [N, 4] -> [N, P, Q, C].
 
@@ -38,6 +40,7 @@ def roi_warp(features, boxes, output_size, *, spatial_scale=1.0):
     return _sample(features, axes)
 
 
+@one_program("output_size")
 def crop_and_resize(features, boxes, output_size, *, extrapolation_value=0.0):
     """The map in each box, resized to one size: [H, W, C] and [N, 4] -> [N, P, Q, C].
 

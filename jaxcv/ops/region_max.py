@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxcv.ops import bins, sliding
 from jaxcv.ops.pool import adaptive_max_pool
+from jaxcv.ops.program import one_program
 
 
 def roi_pool(features, boxes, output_size, *, spatial_scale=1.0):
@@ -38,6 +39,7 @@ def roi_pool(features, boxes, output_size, *, spatial_scale=1.0):
     return _roi_pool(features, boxes, spatial_scale, size)
 
 
+@one_program("levels")
 def spatial_pyramid_pool(features, *, levels=(4, 2, 1)):
     """Maxima over ever coarser grids as one vector: [H, W, C] -> [C * sum of levels squared].
 

@@ -9,10 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcv.ops.program import one_program
+
 _MODES = ("nearest", "nearest-exact", "area", "bilinear", "bicubic")
 _MOST_TAPS = 24  # pixels that one sum reads; above, a matrix product is faster
 
 
+@one_program("size", "scale", "mode", "align_corners", "antialias")
 def resize(image, size=None, *, scale=None, mode="bilinear", align_corners=False, antialias=False):
     """Image in another size: [H, W, C] -> [H', W', C].
 

@@ -11,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcv.ops import taps
+from jaxcv.ops.program import one_program
 
 _MODES = ("nearest", "bilinear", "bicubic")
 _PADDING_MODES = ("zeros", "border", "reflection")
 
 
+@one_program("size", "align_corners")
 def affine_grid(theta, size, *, align_corners=False):
     """Sampling grid of an affine map: [2, 3] -> [H, W, 2], x and y in [-1, 1].
 
@@ -45,6 +47,7 @@ def affine_grid(theta, size, *, align_corners=False):
     return along_x * x + along_y * y + shift
 
 
+@one_program("mode", "padding_mode", "align_corners")
 def grid_sample(image, grid, *, mode="bilinear", padding_mode="zeros", align_corners=False):
     """Image sampled at the positions of a grid: [H, W, C] and [..., 2] -> [..., C].
 
@@ -77,6 +80,7 @@ def grid_sample(image, grid, *, mode="bilinear", padding_mode="zeros", align_cor
     return _sample(image, x, y, mode, padding_mode, align_corners)
 
 
+@one_program("mode", "padding_mode")
 def warp_flow(image, flow, *, mode="bilinear", padding_mode="zeros"):
     """Image seen through a flow: [H, W, C] and [H', W', 2] -> [H', W', C].
 
@@ -100,6 +104,7 @@ def warp_flow(image, flow, *, mode="bilinear", padding_mode="zeros"):
     return _sample(image, x + flow[..., 0], y + flow[..., 1], mode, padding_mode, True)
 
 
+@one_program("mode", "padding_mode")
 def warp_disparity(image, disparity, *, mode="bilinear", padding_mode="zeros"):
     """Image of one camera of a stereo pair from the other's: [H, W, C], [H', W'] -> [H', W', C].
 
@@ -120,6 +125,7 @@ def warp_disparity(image, disparity, *, mode="bilinear", padding_mode="zeros"):
     return warp_flow(image, flow, mode=mode, padding_mode=padding_mode)
 
 
+@one_program("size", "grid")
 def displacement_field(key, size, *, sigma=10.0, grid=3):
     """Smooth random displacement of every pixel: (H, W) -> [H, W, 2], x and y in pixels.
 
@@ -139,6 +145,7 @@ def displacement_field(key, size, *, sigma=10.0, grid=3):
     return interpolate_displacement(vectors, jnp.stack([x, y], axis=-1) + 0.5, size)
 
 
+@one_program("size")
 def interpolate_displacement(vectors, points, size):
     """Displacement at points between those of a coarse grid: [G, G, 2], [..., 2] -> [..., 2].
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxcv.ops.program import one_program
+
 # The hinge's corner is rounded off over these lengths, one after the other, for Newton's method to
 # follow the minimum. The last leaves the objective at most C N times half of it too large.
 _ROUNDINGS = (2.0, 0.2, 0.02, 2e-3, 2e-4, 2e-5)
@@ -23,6 +25,7 @@ class LinearSVM(NamedTuple):
     bias: jax.Array  # [K]
 
 
+@one_program("num_classes", "loss", "C", "intercept_scaling")
 def linear_svm(
     features, label, *, num_classes, loss="squared_hinge", C=1.0, intercept_scaling=1.0, weight=None
 ):
@@ -66,6 +69,7 @@ def linear_svm(
     return LinearSVM(w[:, :-1], w[:, -1] * intercept_scaling)
 
 
+@one_program("loss", "C", "intercept_scaling")
 def linear_svm_objective(
     svm, features, label, *, loss="squared_hinge", C=1.0, intercept_scaling=1.0, weight=None
 ):

@@ -6,6 +6,8 @@ neighbours: along an axis u[i-1] - 2 u[i] + u[i+1]. Over the edge lies a copy of
 the cosine or the Fourier basis, and each decays at a rate of its own.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,11 +39,7 @@ def heat_steps(image, *, rate, steps, axes=(0, 1), boundary="insulated", allow_u
             " take more and smaller steps, or allow_unstable=True to watch it fail."
         )
     mode = {"insulated": "edge", "periodic": "wrap"}[boundary]
-
-    def step(_, u):
-        return u + rate * sum(_second_difference(u, axis, mode) for axis in axes)
-
-    return jax.lax.fori_loop(0, steps, step, jnp.asarray(image))
+    return _stepped(jnp.asarray(image), rate, steps=steps, axes=tuple(axes), mode=mode)
 
 
 def heat(image, *, time, axes=(0, 1), boundary="insulated"):
@@ -69,6 +67,15 @@ def invert_heat_steps(image, *, rate, steps, axes=(0, 1), boundary="insulated"):
     """
     check_whole(0, steps=steps)
     return _on_waves(lambda rates: (1 - rate * rates) ** -float(steps), image, axes, boundary)
+
+
+# Jitted, so that a call outside of `jit` does not compile the loop anew.
+@functools.partial(jax.jit, static_argnames=("steps", "axes", "mode"))
+def _stepped(image, rate, *, steps, axes, mode):
+    def step(_, u):
+        return u + rate * sum(_second_difference(u, axis, mode) for axis in axes)
+
+    return jax.lax.fori_loop(0, steps, step, image)
 
 
 def _second_difference(u, axis, mode):

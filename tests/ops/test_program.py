@@ -1,0 +1,74 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcv import ops
+from jaxcv.ops.program import one_program
+
+IMAGE = np.linspace(0, 1, 6 * 7 * 2, dtype=np.float32).reshape(6, 7, 2)
+BOXES = np.array([[0, 0, 4, 5], [1, 2, 6, 4]], np.float32)
+MASK = IMAGE[..., 0] > 0.3
+
+
+@one_program("factor", "shape")
+def stretched(array, factor=1, *, shape=(1, 1)):
+    """Stretched."""
+    if len(shape) != 2:
+        raise ValueError(f"shape must be a pair, got {shape}.")
+    return jnp.sum(array + 1) * factor, shape
+
+
+def compiled_by(call):
+    """How many programs are compiled while `call()` runs."""
+    compiled = []
+
+    def count(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(count)
+    try:
+        jax.block_until_ready(call())
+    finally:
+        jax.monitoring.unregister_event_duration_listener(count)
+    return len(compiled)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ops.box_iou(BOXES, BOXES),
+        lambda: ops.grid_sample(IMAGE, IMAGE, mode="bicubic"),
+        lambda: ops.paste_masks(np.ones((2, 4, 4), np.float32), BOXES, [6, 7]),
+        lambda: ops.distance_transform(MASK, sampling=[1.0, 2.0]),
+        lambda: ops.crop_and_resize(IMAGE, BOXES, 3),
+        lambda: ops.linear_svm(BOXES, np.array([0, 1]), num_classes=2),
+    ],
+)
+def test_an_op_outside_of_jit_is_one_program_compiled_once(call):
+    jax.clear_caches()
+    assert compiled_by(call) == 1
+    assert compiled_by(call) == 0
+
+
+def test_options_are_given_in_any_form_that_the_op_takes():
+    for option in ([2, (3, 4)], (2, [3, 4]), (2, np.array([3, 4]))):
+        assert stretched(np.ones(3), shape=option)[1] == (2, (3, 4))
+    assert stretched(np.ones(3), 2)[0] == stretched(np.ones(3), factor=jnp.array(2))[0] == 12
+    assert jax.jit(stretched)(np.ones(3), 3)[0] == 18
+
+
+def test_errors_name_the_op_and_its_own_checks_speak():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'scale'"):
+        stretched(np.ones(3), scale=2)
+    with pytest.raises(TypeError, match="missing a required argument: 'array'"):
+        stretched()
+    with pytest.raises(ValueError, match=r"shape must be a pair, got \(3,\)"):
+        stretched(np.ones(3), shape=[3])
+
+
+def test_under_jit_it_is_the_function_itself():
+    assert stretched.__doc__ == "Stretched."
+    text = str(jax.make_jaxpr(lambda a: stretched(a, 2))(np.ones(3)))
+    assert "jit" not in text, text
