@@ -4,7 +4,7 @@ The kernel between features i and j is K[i, j] = exp(-|f_i - f_j|^2 / 2), so a b
 features, and K[i, i] = 1. There are two of them, and they are different filters:
 
     `exact_kernel`    K itself, O(N^2) in time, and the truth to compare with. On a CPU as fast as a
-                      lattice up to some 300 features (images of 16 x 16), 30 times slower at 4,096
+                      lattice up to some 300 features (images of 16 x 16), 40 times slower at 4,096
                       (64 x 64), where it is still the choice for those who want K.
     `lattice_kernel`  the permutohedral lattice, O(N): the one that dense CRFs are run with in
                       practice, and the one to reproduce pydensecrf's results. It is no close
