@@ -19,7 +19,12 @@ def one_program(*static):
     """
 
     def decorate(op):
-        program = jax.jit(op, static_argnames=static, inline=True)
+        # To the cache of programs 2 and 2.0 are the same, to the checks of an op they are not.
+        def typed(_types, **arguments):
+            return op(**arguments)
+
+        typed.__name__ = op.__name__
+        program = jax.jit(typed, static_argnames=("_types", *static), inline=True)
         signature = inspect.signature(op)
 
         @functools.wraps(op)
@@ -28,8 +33,9 @@ def one_program(*static):
             options = {name: bound.arguments[name] for name in static if name in bound.arguments}
             if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(options)):
                 return op(*args, **kwargs)
-            bound.arguments.update({name: _hashable(option) for name, option in options.items()})
-            return program(*bound.args, **bound.kwargs)
+            options = {name: _hashable(option) for name, option in options.items()}
+            types = tuple(map(type, jax.tree.leaves(options)))
+            return program(_types=types, **bound.arguments | options)
 
         return called
 

@@ -66,6 +66,10 @@ def test_errors_name_the_op_and_its_own_checks_speak():
         stretched()
     with pytest.raises(ValueError, match=r"shape must be a pair, got \(3,\)"):
         stretched(np.ones(3), shape=[3])
+    image = np.ones((1, 4, 4, 1), np.float32)
+    assert ops.max_pool(image, window=(2, 2)).shape == (1, 2, 2, 1)
+    with pytest.raises(ValueError, match=r"window must be an int or 2 ints.*\(2\.0, 2\.0\)"):
+        ops.max_pool(image, window=(2.0, 2.0))  # which is equal to the one before
 
 
 def test_under_jit_what_is_compiled_is_the_function_itself():
