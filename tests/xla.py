@@ -1,5 +1,7 @@
 """What tests ask of XLA."""
 
+import contextlib
+
 import jax
 
 # Compiles in a half to a quarter of the time what then runs slower.
@@ -12,3 +14,26 @@ def flags(devices, *, optimized=True):
     """XLA_FLAGS of a process that simulates so many CPU devices."""
     options = {"xla_force_host_platform_device_count": devices, **({} if optimized else QUICK)}
     return " ".join(f"--{name}={value}" for name, value in options.items())
+
+
+@contextlib.contextmanager
+def compilations():
+    """Gives a list that grows with every program that jax compiles, or finds in its cache."""
+    programs = []
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            programs.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield programs
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def compiled_by(call):
+    """How many programs are compiled while `call()` runs."""
+    with compilations() as programs:
+        jax.block_until_ready(call())
+    return len(programs)

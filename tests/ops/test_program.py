@@ -5,6 +5,7 @@ import pytest
 
 from jaxcv import ops
 from jaxcv.ops.program import one_program
+from tests.xla import compiled_by
 
 IMAGE = np.linspace(0, 1, 6 * 7 * 2, dtype=np.float32).reshape(6, 7, 2)
 BOXES = np.array([[0, 0, 4, 5], [1, 2, 6, 4]], np.float32)
@@ -17,22 +18,6 @@ def stretched(array, factor=1, *, shape=(1, 1)):
     if len(shape) != 2:
         raise ValueError(f"shape must be a pair, got {shape}.")
     return jnp.sum(array + 1) * factor, shape
-
-
-def compiled_by(call):
-    """How many programs are compiled while `call()` runs."""
-    compiled = []
-
-    def count(event, duration, **_):
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(count)
-    try:
-        jax.block_until_ready(call())
-    finally:
-        jax.monitoring.unregister_event_duration_listener(count)
-    return len(compiled)
 
 
 @pytest.mark.parametrize(

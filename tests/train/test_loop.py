@@ -3,13 +3,13 @@ import os
 import shutil
 import signal
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxcv import train
 from jaxcv.train import checkpoints, folder
+from tests import xla
 from tests.train import toy
 
 CONFIG = {
@@ -29,14 +29,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def compiled():
     """A list that grows with every program that jax compiles, or finds in its cache."""
-    programs = []
-
-    def listen(event, duration, **_):
-        if event == "/jax/core/compile/backend_compile_duration":
-            programs.append(duration)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    return programs
+    with xla.compilations() as programs:
+        yield programs
 
 
 @pytest.fixture(scope="module")

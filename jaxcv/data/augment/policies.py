@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxcv.data.augment import check, geometric
 from jaxcv.data.augment.operations import INDEX, apply_operation
+from jaxcv.ops.program import one_program
 
 _BLENDS = ("brightness", "color", "contrast", "sharpness")
 _SIGNED = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate", *_BLENDS)
@@ -47,14 +48,12 @@ def rand_augment(
         level = level + magnitude_std * jax.random.normal(level_key, (num_ops,))
         level = jnp.clip(level, 0, most)
 
-    def one_more(example, drawn):
-        draw, level = drawn
+    def drawn(draw, level):
         amounts = amounts_of(level / most, geometric.image_size(example))
         operation, argument = _choose(draw[0], draw[1], amounts)
-        operation = jnp.where(draw[2] < probability, operation, INDEX["identity"])
-        return apply_operation(example, operation, argument, **options), None
+        return jnp.where(draw[2] < probability, operation, INDEX["identity"]), argument
 
-    return jax.lax.scan(one_more, example, (draws, level))[0]  # compiled once
+    return _apply_in_turn(example, *jax.vmap(drawn)(draws, level), **options)
 
 
 def trivial_augment(key, example, **options):
@@ -71,7 +70,8 @@ def trivial_augment(key, example, **options):
     draws = jax.random.uniform(key, (3,))
     part = jnp.floor(31 * draws[2]) / 30
     amounts = _wide(part, geometric.image_size(example))
-    return apply_operation(example, *_choose(draws[0], draws[1], amounts), **options)
+    operation, argument = _choose(draws[0], draws[1], amounts)
+    return _apply_in_turn(example, operation[None], argument[None], **options)
 
 
 def auto_augment(key, example, **options):
@@ -92,16 +92,24 @@ def auto_augment(key, example, **options):
         for of in (lambda part: INDEX[part[0]], lambda part: part[1], lambda part: part[2])
     )  # [2] each
 
-    def one_more(example, drawn):
-        operation, probability, level, sign_draw, coin = drawn
+    def drawn(operation, probability, level, sign_draw, coin):
         amounts = _torchvision(level / 9, geometric.image_size(example)) | {"invert": 0.0}
         places = jnp.array([INDEX[name] for name in amounts])
         argument = jnp.where(places == operation, _arguments(sign_draw, amounts), 0).sum()
-        operation = jnp.where(coin < probability, operation, INDEX["identity"])
-        return apply_operation(example, operation, argument, **options), None
+        return jnp.where(coin < probability, operation, INDEX["identity"]), argument
 
-    drawn = (names, probabilities, levels, draws[:2], draws[2:4])
-    return jax.lax.scan(one_more, example, drawn)[0]  # compiled once
+    pair = jax.vmap(drawn)(names, probabilities, levels, draws[:2], draws[2:4])
+    return _apply_in_turn(example, *pair, **options)
+
+
+@one_program("fill", "min_visible")
+def _apply_in_turn(example, operations, arguments, *, fill=0.0, min_visible=0.0):
+    """Example after operations [N] with arguments [N], one after the other."""
+
+    def one_more(example, operation):
+        return apply_operation(example, *operation, fill=fill, min_visible=min_visible), None
+
+    return jax.lax.scan(one_more, example, (operations, arguments))[0]  # compiled once
 
 
 def _torchvision(part, size):

@@ -5,9 +5,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxcv.data import augment
 from jaxcv.data.augment.operations import INDEX
+from tests.xla import compiled_by
 
 KEYS = jax.random.split(jax.random.key(0), 400)
 # No two operations make the same of it, whatever their sign.
@@ -92,3 +94,11 @@ def test_auto_augment_leaves_few_as_they_are():
     same = (abs(run(augment.auto_augment, 400) - IMAGE * 255) < 0.5).all((1, 2, 3)).mean()
     # The mean of (1 - p)(1 - q) over the 25 pairs is 0.150; some operations change nothing here.
     assert 0.07 < same < 0.25
+
+
+@pytest.mark.parametrize(
+    "policy", [augment.rand_augment, augment.trivial_augment, augment.auto_augment]
+)
+def test_outside_of_jit_the_operations_are_compiled_once(policy):
+    policy(KEYS[0], {"image": IMAGE}, fill=0.5)
+    assert compiled_by(lambda: policy(KEYS[1], {"image": IMAGE}, fill=0.5)) == 0
