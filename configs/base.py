@@ -44,7 +44,7 @@ def get_config(task):
 
     # Looking closer. These do not change results and may change when a run is taken up again.
     config.debug = False  # stop at the operation that makes the first NaN; slow
-    config.profile = False  # trace `profile_steps` steps into WORKDIR/profile
+    config.profile = False  # trace `profile_steps` steps into WORKDIR/profile, after 10 if it can
     config.profile_steps = 5
     config.compilation_cache = "~/.cache/jaxcv/xla"  # folder of compiled programs; "": none
 
@@ -86,7 +86,8 @@ def _data():
     data.labels_per_class = 0  # training examples of each class, drawn by the run's seed; 0: all
     data.image_size = 0  # pixels a side; 0: as the set has them
     data.channels = 0  # 1 or 3; 0: as the set has them
-    data.class_names = ()  # empty: as the set has them
+    data.class_names = ()  # which labels number; empty: as the set has them. Others rename its
+    #   classes if none of these has a name there
     data.eval_resize = 0  # side in pixels that images are resized to for evaluation and prediction;
     #   0: they stay as they are
     data.eval_crop = 0  # side in pixels of the middle that is cut out of them then; 0: all

@@ -1,6 +1,7 @@
 """What the scripts share: flags, overrides of the config, and errors as messages."""
 
 import contextlib
+import os
 import sys
 
 from absl import app, flags, logging
@@ -45,6 +46,8 @@ def run(main, description, *, required):
         missing = [f"--{name}" for name in required if not flags.FLAGS[name].value]
         if missing:
             _end(f"{' and '.join(missing)} must be given. See --help.", 2)
+        for flag in flags.FLAGS.get_key_flags_for_module(sys.modules["__main__"]):
+            flag.value = _expanded(flag.value)
         return argv
 
     flags.FLAGS.set_gnu_getopt()  # flags behind a stray argument are still read
@@ -60,14 +63,22 @@ def door():
         _end(error, 2)
 
 
+def _expanded(value):
+    """A text with the user's home for a ~ in front, which shells leave there behind a "="."""
+    if isinstance(value, list):
+        return [_expanded(item) for item in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value
+
+
 def _guarded(main, overrides):
     from jaxcv import train
+    from jaxcv.data import images
 
     try:
         main(overrides)
     except train.FolderRefused as error:
         _end(error, 2)
-    except (train.NotFinite, OSError) as error:
+    except (train.NotFinite, images.Unreadable, OSError) as error:
         _end(error, 1)
     except KeyboardInterrupt:
         _end("Interrupted.", 130)

@@ -31,6 +31,8 @@ def load_config(path, **overrides):
     config = _from_file(str(path))
     given = _flat(overrides)
     override(config, given)
+    if len(config.paper) != 3:
+        raise ValueError(f'paper must be (source, "split/name", value), got {config.paper!r}.')
     words = [f"--config={path}"] + [f"--config.{name}={_text(v)}" for name, v in given.items()]
     with config.unlocked():
         config.command = shlex.join(words)
@@ -73,6 +75,8 @@ def from_plain(tree):
     def convert(value):
         return tuple(map(convert, value)) if isinstance(value, list) else value
 
+    if "task" not in tree:
+        raise ValueError("The run's config.json has no field task: it is damaged.")
     config = base.get_config(task=tree["task"]).lock()
     override(config, {name: convert(value) for name, value in _flat(tree).items()})
     return config

@@ -35,7 +35,7 @@ def main(overrides):
     from jaxcv import train
 
     with cli.door():
-        if _COORDINATOR.value:
+        if _COORDINATOR.value or (_PROCESSES.value, _PROCESS.value) != (1, 0):
             train.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         train.setup(compilation_cache=config.compilation_cache, debug=config.debug)
         task, batches, variables = parts.prepare(config, _WORKDIR.value)

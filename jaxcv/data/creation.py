@@ -46,8 +46,8 @@ def create(config):
         accumulate=config.accumulate,
         pairs=augment.mixes(config.augment),
     )
-    if not 0 <= config.seed < 2**63:
-        raise ValueError(f"seed must be at least 0 and below 2**63, got {config.seed}.")
+    if not 0 <= config.seed < 2**32:  # jax's keys have no room for more
+        raise ValueError(f"seed must be at least 0 and below 2**32, got {config.seed}.")
     fields = config.data
     if fields.workers < 0:
         raise ValueError(f"data.workers must be 0 (threads) or more, got {fields.workers}.")
@@ -105,7 +105,11 @@ def open_split(fields, split):
             f"data.image_size must be 0 (the set's own) or more, got {fields.image_size}."
         )
     source = _whole(fields, split)
-    return selection.of_classes(source, fields.classes) if fields.classes else source
+    if fields.classes:
+        source = selection.of_classes(source, fields.classes)
+    if fields.class_names:
+        source = selection.named(source, fields.class_names, renaming=not fields.classes)
+    return source
 
 
 def _whole(fields, split):

@@ -72,10 +72,10 @@ class _Read:
 
 def _splits(directory):
     """Folder of each split: {"train": DIR/train, ...}, or {"all": DIR}."""
-    directory = pathlib.Path(directory).expanduser()
-    if not directory.is_dir():
+    given, directory = directory, pathlib.Path(directory).expanduser()
+    if not given or not directory.is_dir():
         raise ValueError(
-            f"data.dir must be a folder of images by class, got {str(directory)!r}, which is none."
+            f"data.dir must be a folder of images by class, got {given!r}, which is none."
             " Set --config.data.dir=DIR with DIR/train/CLASS/*.jpg, DIR/test/CLASS/*.jpg."
         )
     splits = {name: directory / name for name in _folders(directory) if _folders(directory / name)}

@@ -13,6 +13,10 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 MAX_PIXELS = 89_478_485  # Pillow's own limit: a quarter of a GiB as RGB
 
 
+class Unreadable(ValueError):
+    """A file that cannot be read as an image; the message names it."""
+
+
 def decode(file, *, channels, name=None):
     """The picture in a file: path or bytes -> uint8 [H, W, channels], upright.
 
@@ -26,26 +30,27 @@ def decode(file, *, channels, name=None):
         name: what errors call the file; default: its path.
 
     Raises:
-        ValueError: the file is missing, empty, truncated, no image, of a kind without a defined
-            range (floating point), or has more than MAX_PIXELS pixels. The message names the file.
+        Unreadable: the file is missing, empty, truncated, no image, of a kind without a defined
+            range (floating point), or has more than MAX_PIXELS pixels.
+        ValueError: other channels.
     """
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels!r}.")
     encoded = isinstance(file, bytes)
     name = name or ("<bytes>" if encoded else str(file))
     if not encoded and not os.path.isfile(file):
-        raise ValueError(f"{name}: there is no such file. Check the path.")
+        raise Unreadable(f"{name}: there is no such file. Check the path.")
     try:
         with _pillow().open(io.BytesIO(file) if encoded else file) as image:
             if image.width * image.height <= MAX_PIXELS:
                 return _to_array(image, channels)
     except Exception as error:  # Pillow raises a dozen types for damaged files
         if not isinstance(error, _pillow().DecompressionBombError):
-            raise ValueError(
+            raise Unreadable(
                 f"{name}: cannot be read as an image ({_problem(error)})."
                 " It may be empty, cut short or of another kind: replace or remove it."
             ) from error
-    raise ValueError(
+    raise Unreadable(
         f"{name}: has more than the {MAX_PIXELS:,} pixels that are decoded. Shrink it first."
     )
 

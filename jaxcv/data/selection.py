@@ -1,4 +1,4 @@
-"""Parts of a data set by label: some of its classes, a few examples of each."""
+"""Parts of a data set by label: some of its classes, a few examples of each; labels by name."""
 
 import dataclasses
 import functools
@@ -30,6 +30,33 @@ def of_classes(source, classes):
     return dataclasses.replace(part, class_names=tuple(classes))
 
 
+def named(source, class_names, *, renaming=True):
+    """The source with labels that number `class_names`.
+
+    Args:
+        source: a Source.
+        class_names: of a network, say, that was trained on more classes or in another order. Those
+            of the source get their places there.
+        renaming: whether these may be new names for classes that have others, all of them.
+
+    Raises:
+        ValueError: classes that are not among the names.
+    """
+    class_names, old = tuple(class_names), source.class_names
+    if class_names == old:
+        return source
+    unknown = [name for name in old if name not in class_names]
+    if not unknown:
+        new = np.array([class_names.index(name) for name in old], np.int32)
+        source = _part(source, np.arange(source.size), new)
+    elif not (renaming and len(unknown) == len(old) == len(class_names)):
+        raise ValueError(
+            f"data.class_names are {_few(class_names)}, but {source.name} has classes that are not"
+            f" among them: {_few(unknown)}. Choose those that are with --config.data.classes."
+        )
+    return dataclasses.replace(source, class_names=class_names)
+
+
 def few_of_each(source, count, *, seed):
     """`count` examples of each class, drawn by the seed, in the source's order.
 
@@ -53,6 +80,10 @@ def few_of_each(source, count, *, seed):
             )
         chosen.append(own[:count])
     return _part(source, np.sort(np.concatenate(chosen)), np.arange(len(source.class_names)))
+
+
+def _few(names):
+    return ", ".join(names[:5]) + ", ..." * (len(names) > 5)
 
 
 def _part(source, indices, new_label):

@@ -87,8 +87,8 @@ class _Read:
     def _decode(self, index, record):
         try:
             image = images.decode(record["image"], channels=self.channels)
-        except ValueError as error:
-            raise ValueError(f"{self.example_name(index)}: {error}") from error
+        except images.Unreadable as error:
+            raise images.Unreadable(f"{self.example_name(index)}: {error}") from error
         return images.fit(image, size=self.image_size) if self.image_size else image
 
 
@@ -103,6 +103,11 @@ def _builder(name, directory, download):
         raise ValueError(_unknown_message(name)) from error
     except (ValueError, AssertionError) as error:
         raise ValueError(f"data.name {name!r} is not understood by TFDS: {error}") from error
+    except ImportError as error:
+        raise ValueError(
+            f"TFDS's builder of {name} wants a package that is not here ({error}). Install it, or"
+            " choose another data.name."
+        ) from error
     if builder.is_prepared():
         if tfds.core.FileFormat.ARRAY_RECORD in builder.info.available_file_formats():
             return builder

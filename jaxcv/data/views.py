@@ -28,7 +28,8 @@ def create(config, *, image_size):
     """
     if config.mirror and config.ten_crop:
         raise ValueError("views.mirror is for whole images: ten crops hold their mirrors already.")
-    if min((config.ten_crop, *config.sizes)) < 0 or 0 in config.sizes:
+    whole = all(isinstance(size, int) for size in config.sizes)
+    if not whole or min((config.ten_crop, *config.sizes)) < 0 or 0 in config.sizes:
         raise ValueError(
             "views.sizes and views.ten_crop must be pixels, got"
             f" {config.sizes} and {config.ten_crop}."

@@ -50,6 +50,7 @@ def create(config):
         return model.init(key, normalised(seen(batch["image"])[0][0]))
 
     def loss(variables, batch, key):
+        _check_labelled(batch)
         augment_key, dropout_key = jax.random.split(key)
         keys = layers.example_keys(augment_key, len(batch["image"]))
         batch = mixed(jax.vmap(jax.random.fold_in, (0, None))(keys, 1), augmented(keys, batch))
@@ -70,6 +71,7 @@ def create(config):
         return terms, (collections, {"top1": ((right * weight).sum(), weight.sum())})
 
     def measure(variables, batch):
+        _check_labelled(batch)
         logits, weight = logits_of(variables, batch["image"]), batch["weight"]
         values = losses.cross_entropy(logits, batch["label"])
         sums = metrics.classification_sums(logits, batch["label"], weight=weight)
@@ -133,21 +135,31 @@ def draw_activation_maps(image, maps, captions):
 def _model(config):
     """(module, number of classes)."""
     names = config.data.class_names
-    num_classes = config.model.num_classes or len(names)
+    num_classes = config.model.num_classes
+    num_classes = len(names) if num_classes is None else num_classes
     if num_classes < max(len(names), 1):
         raise ValueError(
             f"model.num_classes is {num_classes}, but the data has {len(names)} classes. Leave it"
             " None to take the data's."
         )
     attributes = {k: v for k, v in config.model.items() if k not in ("name", "num_classes")}
-    attributes |= {"remat": True} if config.remat else {}
     model = models.create(
         config.model.name,
         num_classes=num_classes,
         dtype=_dtype(config.dtype),
         **attributes,
     )
-    return model, num_classes
+    if config.remat and not hasattr(model, "remat"):
+        raise ValueError(f"remat is True, but {config.model.name} has no blocks to compute again.")
+    return model.clone(remat=True) if config.remat else model, num_classes
+
+
+def _check_labelled(batch):
+    if "label" not in batch:
+        raise ValueError(
+            f"Classification needs images with one label each; this data.name has"
+            f" {', '.join(sorted(batch))}."
+        )
 
 
 def _loss(config):

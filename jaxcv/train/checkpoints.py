@@ -50,6 +50,11 @@ class Checkpoints:
             self._say("No checkpoint is whole: starting anew.")
         return found
 
+    def last(self):
+        """The step of the newest checkpoint, after the save under way; None without any."""
+        self.wait()
+        return max(steps(self._folder), default=None)
+
     def save(self, step, arrays, notes, *, value=None):
         """Starts writing a checkpoint, after the one before has been seen to arrive.
 

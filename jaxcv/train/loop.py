@@ -1,6 +1,7 @@
 """The loop: one for all tasks. Steps, and now and then a line, an evaluation, a checkpoint."""
 
 import contextlib
+import functools
 import io
 import json
 import math
@@ -110,22 +111,29 @@ class _Run:
         self._introduce(task, variables)
         self.writer = MetricsLog(workdir, step=self.step) if self.first else None
         self.console.start(self.step, config.steps, config.batch_size)
-        self.train_step = train_step(task, rules, ema=config.ema, donate=not config.debug)
+        self.new_step = functools.partial(
+            train_step, task, rules, ema=config.ema, donate=not config.debug
+        )
+        self.train_step = self.new_step()
         self.evaluator, self.predict, self.draw = evaluator(task), jax.jit(task.predict), task.draw
         self.examples = {}  # split -> the batch that is drawn
         self.compiled = False
         self.profile, self.tracing = range(0), False
         if config.profile and self.first:
-            begin = self.step + _PROFILE_AFTER
-            self.profile = range(begin, begin + config.profile_steps)
+            begin = min(self.step + _PROFILE_AFTER, config.steps - config.profile_steps)
+            begin = max(self.step, begin)
+            self.profile = range(begin, min(begin + config.profile_steps, config.steps))
 
     def advance(self, batch):
         """One step; the sums of the one before are read meanwhile, which also keeps pace."""
         if self.profile and self.step == self.profile.start:
             jax.profiler.start_trace(self.workdir / "profile", create_perfetto_trace=True)
             self.tracing = True
-        begun = time.monotonic()
-        self.state, sums = self.train_step(self.state, batch)
+        begun, before = time.monotonic(), self.state
+        self.state, sums = self.train_step(before, batch)
+        if self.config.debug and not _finite(sums):
+            # jax looks into what a program gives when it is new only, so this one is made anew.
+            self.new_step()(before, batch)
         self._read()
         self.step, self.unread = self.step + 1, sums
         if not self.compiled:
@@ -223,6 +231,10 @@ class _Run:
         }
         path = self.workdir / "result.json"
         if self.first:
+            if not self.compiled and path.exists():  # finished before, perhaps elsewhere
+                there = json.loads(path.read_text())
+                if there["params_sha256"] == result["params_sha256"]:
+                    return there
             folder.write_whole(path, json.dumps(result, indent=2, sort_keys=True) + "\n")
         return result
 
@@ -287,9 +299,15 @@ class _Run:
         self.console.say(f"profile of {steps} steps: {self.workdir}/profile")
 
     def _advice(self):
+        saved = self.checkpoints.last()
+        last = "No checkpoint was saved before."
+        if saved is not None:
+            last = f"The last good checkpoint, of step {saved}, is intact in {self.workdir}."
+        start = f" (with init_from={self.workdir} from there)" if saved is not None else ""
+        look = "" if self.config.debug else ", or look for the place with --config.debug=true"
         return (
-            f"The last good checkpoint in {self.workdir}/checkpoints is intact. Lower schedule.lr,"
-            " set optimizer.clip_global_norm, or look for the place with --config.debug=true."
+            f"{last} Lower schedule.lr or set optimizer.clip_global_norm in another --workdir"
+            f"{start}{look}."
         )
 
     def _write(self, split, values):
@@ -340,6 +358,10 @@ class _Run:
 
     def _seconds(self):
         return self.seconds + time.monotonic() - self.started
+
+
+def _finite(tree):
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(states.to_host(tree)))
 
 
 def _png(picture):

@@ -260,7 +260,7 @@ _AT_LEAST_0 = (
 def _check_ranges(values):
     for name, value in values.items():
         pair = name in ("betas", "etas", "step_sizes")
-        if pair and len(value) != 2:
+        if pair and (len(value) != 2 or not all(map(_is_number, value))):
             raise ValueError(f"optimizer.{name} must be two numbers, got {value!r}.")
         parts = value if pair else (value,)
         if name in _BELOW_1 and not all(0 <= part < 1 for part in parts):
@@ -270,6 +270,10 @@ def _check_ranges(values):
     norm = values["clip_global_norm"]
     if norm is not None and not norm > 0:
         raise ValueError(f"optimizer.clip_global_norm must be above 0 or None, got {norm!r}.")
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _paths(params):
@@ -288,7 +292,8 @@ def _decayed(config, params, paths):
 
 def _multipliers(groups, paths):
     """Tree of float: what the rate of each parameter is multiplied by."""
-    if not all(isinstance(group, (tuple, list)) and len(group) == 2 for group in groups):
+    pairs = all(isinstance(group, (tuple, list)) and len(group) == 2 for group in groups)
+    if not pairs or not all(_is_number(multiplier) for _, multiplier in groups):
         raise ValueError(
             f"optimizer.lr_groups must be ((pattern, multiplier), ...), got {groups!r}."
         )

@@ -75,18 +75,24 @@ def join(coordinator, processes, process):
         process: which one this is, from 0.
 
     Raises:
-        ValueError: a coordinator without the numbers.
+        ValueError: a coordinator without the numbers or the other way round, or none that jax finds
+            or reaches.
     """
-    if coordinator == "auto":
-        jax.distributed.initialize()
-    elif ":" in coordinator and 0 <= process < processes:
-        jax.distributed.initialize(coordinator, processes, process)
-    else:
+    given = f"--coordinator={coordinator} --processes={processes} --process={process}"
+    _, colon, port = coordinator.rpartition(":")
+    numbered = colon and port.isdecimal() and 0 <= process < processes
+    if not numbered and coordinator != "auto":
         raise ValueError(
-            f"--coordinator={coordinator} --processes={processes} --process={process}: expected"
-            " HOST:PORT, how many processes there are and which this is (0 for the first);"
-            " or --coordinator=auto under SLURM."
+            f"{given}: expected HOST:PORT, how many processes there are and which this is (0 for"
+            " the first); or --coordinator=auto under SLURM."
         )
+    try:
+        jax.distributed.initialize(*((coordinator, processes, process) if numbered else ()))
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{given}: jax could not join the processes ({error}). auto works under SLURM, Open MPI"
+            " and on cloud TPUs; elsewhere name HOST:PORT of the first process, which runs."
+        ) from error
     from jax.experimental import multihost_utils
 
     # The first collective connects the processes, which wait for each other no longer than 30 s on

@@ -8,6 +8,7 @@ through a logarithm taken in float64, so that nothing drifts in a long run.
 
 import functools
 import math
+import numbers
 import operator
 
 import jax.numpy as jnp
@@ -391,5 +392,5 @@ def _check_positive(**values):
 
 def _check_steps(**values):
     for name, value in values.items():
-        if value != int(value) or value < 1:
+        if not isinstance(value, numbers.Integral) or value < 1:
             raise ValueError(f"{name} must be a whole number, 1 or more, got {value!r}.")

@@ -1,9 +1,11 @@
 """What a run starts from: new variables, or those of another run."""
 
 import difflib
+import os
 import pathlib
 import re
 
+import flax.errors
 import jax
 import numpy as np
 
@@ -27,9 +29,12 @@ def check(task, config, workdir, example):
     ):
         if config[field] < least:
             raise ValueError(f"{field} must be at least {least}, got {config[field]}.")
+    if config.steps >= 2**31:
+        raise ValueError(f"steps must be below 2**31, got {config.steps}.")
     if not 0 <= config.ema < 1:
         raise ValueError(f"ema must be at least 0 and below 1, got {config.ema}.")
     variables = shapes(task, example)
+    _check_losses(config, task, variables, example)
     _check_best(config, task, variables, example)
     rate, momentum = schedules.create(config.schedule, steps=config.steps)
     for player in task.losses:
@@ -72,6 +77,7 @@ def initial_variables(
     """
     wanted = states.named(shapes(task, example))
     taken = {}
+    init_from = os.path.expanduser(init_from)
     if init_from:
         taken = _taken(wanted, init_from, there, include, exclude)
         new = len(wanted) - len(taken)
@@ -97,6 +103,21 @@ def run_variables(workdir, shapes, *, step=None):
     return step, states.from_named(
         shapes, arrays, origin=f"The checkpoint of step {step} in {workdir}"
     )
+
+
+def _check_losses(config, task, variables, example):
+    """Traces the losses on the share of a device: what does not fit is found before the step."""
+    count = config.batch_size // (jax.device_count() * config.accumulate)
+    share = jax.tree.map(lambda a: jax.ShapeDtypeStruct((count, *a.shape[1:]), a.dtype), example)
+    for loss in task.losses.values():
+        try:
+            jax.eval_shape(loss, variables, share, jax.eval_shape(jax.random.key, 0))
+        except flax.errors.ScopeParamShapeError as error:
+            raise ValueError(
+                "The model was made for images as evaluation shows them, and those of training"
+                " have another size. Let data.image_size or data.eval_crop agree with"
+                f" augment.crop or augment.resized_crop. ({error})"
+            ) from error
 
 
 def _check_best(config, task, variables, example):
@@ -135,7 +156,13 @@ def _taken(wanted, init_from, there, include, exclude):
     """{name: array} of the wanted variables that the patterns take from what is there."""
     paths = {name: name.partition("/")[2] for name in wanted}  # without the collection
     for pattern in (*include, *exclude):
-        if not any(re.fullmatch(pattern, path) for path in paths.values()):
+        try:
+            matches = any(re.fullmatch(pattern, path) for path in paths.values())
+        except re.error as error:
+            raise ValueError(
+                f"init_include and init_exclude: {pattern!r} is no regular expression: {error}."
+            ) from error
+        if not matches:
             raise ValueError(
                 f"init_include and init_exclude: {pattern!r} matches none of the model's variables:"
                 f" {', '.join(list(paths.values())[:5])}, ..."

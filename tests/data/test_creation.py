@@ -28,6 +28,7 @@ def config(tmp_path, **changes):
                 "train_split": "train",
                 "eval_splits": ("test",),
                 "classes": (),
+                "class_names": (),
                 "labels_per_class": 0,
                 "image_size": 0,
                 "channels": 0,

@@ -28,6 +28,16 @@ def test_some_classes_are_numbered_anew():
     assert part.example_name(2) == "letter 3"
 
 
+def test_labels_go_by_the_names_that_are_given():
+    wider = selection.named(SOURCE, ("d", "c", "b", "a"))
+    assert wider.class_names == ("d", "c", "b", "a")
+    assert wider.read(np.arange(8))["label"].tolist() == [3 - label for label in LABEL]
+    renamed = selection.named(SOURCE, ("x", "y", "z"))
+    assert renamed.class_names == ("x", "y", "z")
+    assert renamed.read(np.arange(8))["label"].tolist() == LABEL.tolist()
+    assert selection.named(SOURCE, ("a", "b", "c")) == SOURCE
+
+
 def test_few_of_each_follow_the_seed_and_more_contain_them():
     def images(count, seed):
         part = selection.few_of_each(SOURCE, count, seed=seed)
@@ -47,6 +57,9 @@ def test_few_of_each_follow_the_seed_and_more_contain_them():
             "data.classes must be different classes of letters, got a, d. Its classes are: a, b, c",
         ),
         (lambda: selection.of_classes(SOURCE, ("a", "a")), "got a, a"),
+        (lambda: selection.named(SOURCE, ("a", "b")), "are a, b, but letters has .* them: c. Choo"),
+        (lambda: selection.named(SOURCE, ("x", "y")), "not among them: a, b, c"),
+        (lambda: selection.named(SOURCE, ("x", "y", "z"), renaming=False), "them: a, b, c"),
         (
             lambda: selection.few_of_each(SOURCE, 3, seed=0),
             "labels_per_class is 3, but letters/train has 2 examples of class a",

@@ -38,6 +38,8 @@ def assert_refused(ran, message):
         ([], "--config must be given. See --help."),
         ([DIGITS, "--workdir="], "--workdir must be given. See --help."),
         ([DIGITS, "--wokdir=x"], "Unknown .*'wokdir'. Did you mean: workdir .* See --help."),
+        ([DIGITS, "--processes=2", "--process=1"], ".*--processes=2 .*: expected HOST:PORT, .*"),
+        ([DIGITS, "--coordinator=auto"], ".*jax could not join the processes .*"),
         ([DIGITS, "--processes=two"], "flag --processes=two: .* See --help."),
         (["here", DIGITS], "Unexpected 'here': every argument is a --flag=value. See --help."),
     ],
@@ -70,13 +72,23 @@ def test_train_refuses_what_is_no_config_or_flag(run, tmp_path, arguments, messa
         ("accumulate=0", "accumulate must be at least 1 .*, got 0."),
         ("steps=0", "steps must be at least 1, got 0."),
         ("seed=-1", "seed must be at least 0 .*, got -1."),
-        ("seed=9223372036854775808", r"seed must be .* below 2\*\*63, got 9223372036854775808."),
+        ("seed=4294967296", r"seed must be .* below 2\*\*32, got 4294967296."),
+        ("steps=2147483648", r"steps must be below 2\*\*31, got 2147483648."),
         ("best=test/top1", "best must be .*, got .*"),
         ("best=valid/top1,max", "best must be .*with one of the splits test, got .*"),
         ("data.name=digit", "data.name 'digit' is no data set. Near it: digits.*"),
         ("data.eval_splits=valid", "digits has no split 'valid'. The splits are: train, test."),
         ("data.channels=2", "data.channels must be 0 .*, 1 or 3, got 2."),
         ("data.mean=0.1,0.2,0.3", ".*mean.*"),
+        ("data.class_names=cat,dog", "data.class_names are cat, dog, but digits has .*: 0, 1, .*"),
+        ("data.name=folder", "data.dir must be a folder of images by class, got .*"),
+        ("model.num_classes=0", "model.num_classes is 0, but the data has 10 classes. .*"),
+        ("augment.crop=64", r"random_crop's size must be at most \(28, 28\).*"),
+        ("augment.resized_crop=32", "The model was made for .* augment.resized_crop.*fc1.*"),
+        ("remat=true", "remat is True, but lenet5 has no blocks to compute again."),
+        ("views.sizes=a", "views.sizes and views.ten_crop must be pixels, got .*"),
+        ("optimizer.lr_groups=(('fc1/.*','x'),)", "optimizer.lr_groups must be .*, got .*"),
+        ("paper=LeCun", "paper must be .*source.*, got .'LeCun',.."),
         ("init_from=nowhere", "No checkpoint in nowhere/checkpoints; there is: none."),
     ],
 )
@@ -118,6 +130,25 @@ def test_train_names_the_broken_image_of_a_folder(run, tmp_path):
     )
     assert_refused(ran, r".*train/dog/1\.png: cannot be read as an image.*")
     assert not (tmp_path / "run").exists()
+
+
+def test_train_names_a_broken_image_that_is_found_on_the_way(run, tmp_path):
+    for name in ("cat", "dog"):
+        path = tmp_path / "data" / "train" / name / "1.png"
+        path.parent.mkdir(parents=True)
+        Image.new("L", (8, 8)).save(path)
+    path.write_bytes(path.read_bytes()[:30])
+    fields = {
+        "data.name": "folder",
+        "data.dir": tmp_path / "data",
+        "data.eval_splits": "train",
+        "data.cache_limit": 0,  # so it is streamed
+        "best": ",max",
+    }
+    overrides = [f"--config.{name}={value}" for name, value in fields.items()]
+    ran = run("train", DIGITS, f"--workdir={tmp_path / 'run'}", *overrides)
+    assert ran.status == 1
+    assert re.fullmatch(r".*train/dog/1\.png: cannot be read as an image.*\n", ran.stderr)
 
 
 def test_train_refuses_a_folder_that_is_a_file(run, tmp_path):

@@ -250,7 +250,7 @@ def test_pictures_have_the_names_of_what_was_measured():
         ({"data.class_names": ()}, "num_classes is 0"),
         ({"label_smoothing": 1.5}, r"label_smoothing must be in \[0, 1\], got 1.5"),
         ({"dtype": "float64"}, "dtype is 'float64', expected one of float32"),
-        ({"remat": True}, "remat: no attribute of model lenet5"),
+        ({"remat": True}, "remat is True, but lenet5 has no blocks"),
         ({"augment.hue": 0.7}, "config.augment: hue"),
         ({"augment.mixup": -0.1}, "config.augment.mixup must be at least 0"),
         ({"aux_weight": -0.3}, "aux_weight must be at least 0, got -0.3"),
@@ -260,3 +260,12 @@ def test_pictures_have_the_names_of_what_was_measured():
 def test_a_field_that_does_not_fit_is_named(fields, message):
     with pytest.raises(ValueError, match=message):
         tasks.create(config_of(**fields))
+
+
+def test_images_without_a_label_are_refused():
+    task = tasks.create(config_of())
+    batch = {name: array for name, array in BATCH.items() if name != "label"}
+    with pytest.raises(ValueError, match=r"one label each; this data\.name has .*image"):
+        task.measure({}, batch)
+    with pytest.raises(ValueError, match=r"one label each; this data\.name has .*image"):
+        task.losses["classifier"]({}, batch, jax.random.key(0))

@@ -5,28 +5,40 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jaxcv import train
 from tests.train import toy
 
 
-def test_debugging_stops_at_the_operation_that_makes_the_first_nan(tmp_path):
+@pytest.mark.parametrize("number", [0, 3])
+def test_debugging_stops_at_the_operation_that_makes_the_first_nan(tmp_path, number):
     def loss(variables, batch, key):
         terms, rest = toy.task().losses["toy"](variables, batch, key)
-        logarithm = jnp.log(batch["x"]).sum()  # some are below 0
+        logarithm = jnp.log(batch["x"]).sum()
         return terms | {"logarithm": (logarithm, batch["weight"].sum())}, rest
 
+    def spoil(this, batch):
+        x = np.abs(batch["x"]) + 1
+        return batch | {"x": -x if this == number else x}
+
+    task = toy.task(losses={"toy": loss})
     train.setup(debug=True)
     try:
-        with pytest.raises(FloatingPointError, match="nan"):
-            toy.run(tmp_path, toy.config(debug=True), task=toy.task(losses={"toy": loss}))
+        with pytest.raises(FloatingPointError, match="nan") as caught:
+            toy.run(tmp_path, toy.config(debug=True), task=task, on_batch=spoil)
     finally:
         train.setup(debug=False)
+    assert any("jnp.log(" in str(frame.statement) for frame in caught.traceback)
 
 
 @pytest.mark.parametrize(
-    "arguments", [("localhost", 2, 0), ("localhost:1", 0, 0), ("localhost:1", 2, 2)]
+    "arguments",
+    [
+        *(("localhost", 2, 0), ("localhost:1", 0, 0), ("localhost:1", 2, 2)),
+        *(("localhost:a", 2, 0), ("", 2, 1)),
+    ],
 )
 def test_a_process_without_its_numbers_is_refused(arguments):
     with pytest.raises(ValueError, match="expected HOST:PORT, how many processes"):
