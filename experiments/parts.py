@@ -1,5 +1,6 @@
 """Steps that several scripts take: from a config to batches and a task, from a run to its model."""
 
+import os
 import pathlib
 
 from configs import base
@@ -46,11 +47,11 @@ def prepare(config, workdir):
 
 def published_variables(config):
     """Variables of `config.init_from` where that is published weights; None for a run's folder."""
-    source = config.init_from
+    source = os.path.expanduser(config.init_from)
     if source.partition(":")[0] != "published" and not pathlib.Path(source).is_file():
         return None
     # Without num_classes: as many as the file has, for the patterns to choose from.
-    return weights.load(config.model.name, source, **_attributes(config, leave=("num_classes",)))
+    return _load(config, leave=("num_classes",))
 
 
 def open_run(workdir, overrides):
@@ -67,31 +68,64 @@ def trained_task(config, workdir, example, step):
     return task, step, variables
 
 
+def run_or_published(workdir, model, file, overrides):
+    """The config of a run's folder, or of a network and its file: what of these is given.
+
+    Raises:
+        ValueError: neither of them is given, or both; or as `open_run` and `published_config`.
+    """
+    match (bool(workdir), bool(model), bool(file)):
+        case (True, False, False):
+            return open_run(workdir, overrides)
+        case (False, True, True):
+            return published_config(model, file, overrides)
+    raise ValueError("Give either --workdir, or --model and --weights. See --help.")
+
+
 def published_config(name, file, overrides):
     """The config of a published network, which has no run: for `published_task`.
 
-    Its images have the size that its checkpoints are for, and torchvision's mean; `overrides`
-    say where a network wants it otherwise.
+    Its images are made as its publisher makes them, those for a file as for `published_row`. Where
+    nothing is published, or `overrides` say another model.image_size, they have the model's size,
+    uncut. `overrides` say what a network wants otherwise.
     """
     config = base.get_config(task="classification").lock()
-    overrides = overrides | {"model.name": name}
-    override(config, overrides)
+    override(config, overrides | {"model.name": name, "init_from": file})
+    row = published_row(config)
+    sized = row and "model.image_size" not in overrides
+    if sized and row.image_size:
+        override(config, {"model.image_size": row.image_size})
     (height, _, channels), num_classes = weights.interface(name, **_attributes(config))
     own = {
-        "init_from": file,
         "model.num_classes": num_classes,
         "data.image_size": height,
         "data.channels": channels,
     }
     if channels == 3:
         own |= {"data.mean": imagenet.MEAN, "data.std": imagenet.STD}
-    override(config, own | overrides)
+    if row:
+        own |= {"data.mean": row.mean, "data.std": row.std}
+    if sized:
+        own |= {"data.image_size": row.resize, "data.eval_crop": row.crop}
+    override(config, {name: value for name, value in own.items() if name not in overrides})
     return config
+
+
+def published_row(config):
+    """The weights.Published of `config.init_from`: of a file the first of its model's name.
+
+    None where nothing is published under that name.
+    """
+    word, colon, version = config.init_from.partition(":")
+    if word == "published":
+        return weights.published(f"{config.model.name}{colon}{version}")
+    known = config.model.name in weights.available()
+    return weights.published(config.model.name) if known else None
 
 
 def published_task(config):
     """(task, variables) of a `published_config`."""
-    variables = weights.load(config.model.name, config.init_from, **_attributes(config))
+    variables = _load(config)
     return tasks.create(config), variables
 
 
@@ -115,6 +149,18 @@ def show(metrics):
     """{name: float} as lines for people."""
     width = max(map(len, metrics), default=0)
     return "\n".join(f"{name:<{width}}  {value:.6g}" for name, value in sorted(metrics.items()))
+
+
+def _load(config, leave=()):
+    """Variables of the published weights `config.init_from`, for images in RGB as ours are."""
+    attributes = _attributes(config, leave)
+    source = os.path.expanduser(config.init_from)
+    variables = weights.load(config.model.name, source, **attributes)
+    row = published_row(config)
+    if row and row.bgr:
+        first = variables["params"][row.bgr]
+        first["kernel"] = first["kernel"][:, :, ::-1]
+    return variables
 
 
 def _attributes(config, leave=()):

@@ -5,8 +5,10 @@
 
 Either of a run, whose folder experiments.train was given, or of a network of jaxcv.models with a
 file of its weights: a checkpoint in the reference's layout (.pth, .safetensors, .npz) or
-"published", the file that jaxcv.weights knows. Its images are normalised as torchvision's unless
---config.data.mean and --config.data.std say otherwise (0.5,0.5,0.5 for timm's Inception v4).
+"published", the file that jaxcv.weights knows ("published:v2" and the like are the later ones).
+Images are resized, cut and normalised as for the file that is published under the network's name,
+unless --config.data.image_size, .eval_crop, .mean and .std say otherwise; where none is published,
+they are resized to the network's size and normalised as torchvision's.
 
 Images are read as viewers show them and brought to the size and channels that the network was
 trained on. Writes predictions.json (a list: the file and its five likeliest classes) and a picture
@@ -43,7 +45,7 @@ def main(overrides):
 
     output = pathlib.Path(_OUTPUT.value)
     with cli.door():
-        config = _config(overrides)
+        config = parts.run_or_published(_WORKDIR.value, _MODEL.value, _WEIGHTS.value, overrides)
         train.setup(compilation_cache=config.compilation_cache)
         size, channels = config.data.image_size, config.data.channels
         if not size:
@@ -88,18 +90,6 @@ def main(overrides):
             rows.append({"file": files[start + i]} | row)
     train.write_whole(output / "predictions.json", json.dumps(rows, indent=1) + "\n")
     print(f"{len(rows)} images: {output}/predictions.json and a picture of each")
-
-
-def _config(overrides):
-    """Of the run, or of the network and its file; checks that one of them is named."""
-    from experiments import parts
-
-    run = (bool(_WORKDIR.value), bool(_MODEL.value), bool(_WEIGHTS.value))
-    if run == (True, False, False):
-        return parts.open_run(_WORKDIR.value, overrides)
-    if run == (False, True, True):
-        return parts.published_config(_MODEL.value, _WEIGHTS.value, overrides)
-    raise ValueError("Give either --workdir, or --model and --weights. See --help.")
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ def get_config(variant=""):
     config.schedule.gamma = 0.1
 
     if variant == "smoke":
-        small = {"widths": (32, 64, 64, 64, 64), "hidden": 512}
-        imagenet.smoke(config, lr=0.05, image_size=80, run=400, **small)
+        small = {"widths": (32, 64, 64, 64, 64), "hidden": 512, "deviation": 0.05}
+        imagenet.smoke(config, lr=0.003, image_size=80, run=400, **small)
         config.augment.crop = 76
         config.data.eval_crop = 76
     return config.lock()

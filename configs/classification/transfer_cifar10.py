@@ -11,8 +11,8 @@ python -m experiments.train --config=configs/classification/transfer_cifar10.py 
     --config.optimizer.freeze='(?!linear/).*' --workdir=runs/transfer
 
 What is frozen are parameters; the statistics of norms follow the new images. All of it, for five
-seeds, is `python -m benchmarks.transfer`: 5 minutes on 2 x86 cores that other work shared, 38.6 %
-from scratch, 50.2 % transferred (docs/transfer.md). Training images were JPEG copies (quality 91),
+seeds, is `python -m benchmarks.transfer`: 4 minutes on 2 x86 cores that other work shared, 38.7 %
+from scratch, 49.2 % transferred (docs/transfer.md). Training images were JPEG copies (quality 91),
 test images the originals.
 """
 

@@ -28,13 +28,14 @@ def create(config, *, image_size):
     """
     if config.mirror and config.ten_crop:
         raise ValueError("views.mirror is for whole images: ten crops hold their mirrors already.")
-    whole = all(isinstance(size, int) for size in config.sizes)
-    if not whole or min((config.ten_crop, *config.sizes)) < 0 or 0 in config.sizes:
+    sizes = tuple(config.sizes or ())
+    whole = all(isinstance(size, int) for size in sizes)
+    if not whole or min((config.ten_crop, *sizes)) < 0 or 0 in sizes:
         raise ValueError(
             "views.sizes and views.ten_crop must be pixels, got"
-            f" {config.sizes} and {config.ten_crop}."
+            f" {sizes} and {config.ten_crop}."
         )
-    smallest = min(config.sizes or (image_size,))
+    smallest = min(sizes or (image_size,))
     if smallest and config.ten_crop > smallest:
         raise ValueError(
             f"views.ten_crop must be at most the images' {smallest} pixels, got {config.ten_crop}."
@@ -48,8 +49,8 @@ def create(config, *, image_size):
 
     def views(image):
         images = [image]
-        if config.sizes:
-            scaled = jax.vmap(functools.partial(multi_scale, sizes=tuple(config.sizes)))
+        if sizes:
+            scaled = jax.vmap(functools.partial(multi_scale, sizes=sizes))
             images = scaled(image)
         return [of_size(one) for one in images]
 

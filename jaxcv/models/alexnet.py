@@ -5,8 +5,9 @@ networks", NIPS 2012; Krizhevsky, "One weird trick for parallelizing convolution
 `alexnet_2012` is the network of 2012: two groups in conv2, conv4 and conv5 (there one per GPU),
 local response normalisation, 60,965,224 parameters. Its images are 227x227, where the paper says
 224 but counts 55x55 outputs of conv1. Submodules have the names of Caffe's layers: conv1, ...,
-conv5, fc6, fc7, fc8. Weights start normal with deviation 0.01, biases at 1 in conv2, conv4, conv5,
-fc6 and fc7, else at 0 (section 5). With `ceil_mode`, Caffe's, pools round their size up.
+conv5, fc6, fc7, fc8. Weights start normal with deviation 0.01, in which the signals of a narrow one
+fade, biases at 1 in conv2, conv4, conv5, fc6 and fc7, else at 0 (section 5). With `ceil_mode`,
+Caffe's, pools round their size up.
 
 `alexnet` is the one tower of 2014 as torchvision has it: 64 kernels in the first layer, no groups,
 no response normalisation, 61,100,840 parameters. Reads torchvision's checkpoints (features.0, ...,
@@ -24,7 +25,6 @@ import flax.linen as nn
 from jaxcv import layers, ops
 from jaxcv.models.basic_conv import torch_uniform
 
-_normal = nn.initializers.normal(0.01)
 _pool = functools.partial(ops.max_pool, window=3, strides=2)
 
 
@@ -79,16 +79,17 @@ class AlexNetOf2012(nn.Module):
     num_classes: int = 1000
     dropout: float = 0.5
     ceil_mode: bool = False  # pools round up: Caffe's sizes
+    deviation: float = 0.01  # of the weights at the start
     dtype: Any = None  # of the computation; parameters are float32
 
     @nn.compact
     def __call__(self, image, train=False):
-        ones = nn.initializers.ones
-        conv = functools.partial(layers.Conv, kernel_init=_normal, dtype=self.dtype)
+        ones, normal = nn.initializers.ones, nn.initializers.normal(self.deviation)
+        conv = functools.partial(layers.Conv, kernel_init=normal, dtype=self.dtype)
         # Two groups: each half of the kernels sees half of the channels.
         halves = functools.partial(conv, groups=2, bias_init=ones)
         dense = functools.partial(
-            nn.Dense, self.hidden, kernel_init=_normal, bias_init=ones, dtype=self.dtype
+            nn.Dense, self.hidden, kernel_init=normal, bias_init=ones, dtype=self.dtype
         )
         pool = functools.partial(_pool, ceil_mode=self.ceil_mode)
         drop = layers.Dropout(self.dropout, deterministic=not train)
@@ -110,7 +111,7 @@ class AlexNetOf2012(nn.Module):
         x = stages["fc7"] = dense(name="fc7")(drop(nn.relu(x)))
         x = drop(nn.relu(x))
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        logits = nn.Dense(self.num_classes, kernel_init=_normal, name="fc8")(x)
+        logits = nn.Dense(self.num_classes, kernel_init=normal, name="fc8")(x)
         return {"logits": logits, "stages": stages}
 
 
@@ -145,4 +146,4 @@ STRIDES = {
     },
 }
 
-STATE_DICT = {"image": (227, 227, 3)}
+STATE_DICT = {"image": {AlexNetOf2012: (227, 227, 3)}}

@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.errors
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,13 +55,20 @@ def create(config):
         augment_key, dropout_key = jax.random.split(key)
         keys = layers.example_keys(augment_key, len(batch["image"]))
         batch = mixed(jax.vmap(jax.random.fold_in, (0, None))(keys, 1), augmented(keys, batch))
-        outputs, collections = model.apply(
-            variables,
-            normalised(batch["image"]),
-            train=True,
-            rngs={"dropout": dropout_key},
-            mutable=[name for name in variables if name != "params"],
-        )
+        try:
+            outputs, collections = model.apply(
+                variables,
+                normalised(batch["image"]),
+                train=True,
+                rngs={"dropout": dropout_key},
+                mutable=[name for name in variables if name != "params"],
+            )
+        except flax.errors.ScopeParamShapeError as error:
+            raise ValueError(
+                "The model was made for images as evaluation shows them, and those of training"
+                " have another size. Let data.image_size or data.eval_crop agree with"
+                f" augment.crop or augment.resized_crop. ({error})"
+            ) from error
         weight = batch["weight"]
         target = batch.get("target", batch["label"])
         terms = {

@@ -10,7 +10,8 @@ Where a checkpoint is odd, the file of the model's class says so in a dict STATE
 word may be left out:
 
     "image": (299, 299, 3)  [H, W, C] that the model can be called with, by default 224x224x3; of a
-        model with an attribute `image_size`, that number of pixels.
+        model with an attribute `image_size`, that number of pixels. Where the classes of a file
+        differ, {class: [H, W, C]}.
     "renamed": {r"\\.norm\\.1\\.": ".norm1."}  keys of older files: what is replaced in them, by
         re.sub, one after the other. Files are written with the keys of today.
     "derived": {Attention: {"position_index": function}}  buffers of the modules of a class that
@@ -118,8 +119,10 @@ def layout(model, image_shape=None):
 def example(model, image_shape=None):
     """jax.ShapeDtypeStruct of one image that the model can be called with: [1, H, W, C]."""
     if image_shape is None:
-        size = getattr(model, "image_size", None)
-        image_shape = (size, size, 3) if size else rules_of(model).get("image", (224, 224, 3))
+        size = getattr(model, "image_size", 224)
+        image_shape = rules_of(model).get("image", {})
+        if isinstance(image_shape, dict):
+            image_shape = image_shape.get(type(model), (size, size, 3))
     return jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
 
 

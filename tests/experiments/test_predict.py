@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments import parts
 from jaxcv import models, weights
 from jaxcv.data import digits, imagenet
 from tests.models import small
@@ -96,6 +97,45 @@ def test_a_checkpoint_file_needs_no_run_and_a_thousand_classes_have_imagenets_na
     assert row["classes"] == best.tolist()
     np.testing.assert_allclose(row["probabilities"], probabilities[best], rtol=1e-4)
     assert row["class_names"] == [imagenet.class_names()[c] for c in best]
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "overrides", "fields"),
+    [
+        ("resnet50", "published", {}, (256, 224, 0.485)),
+        ("resnet50", "published:v2", {}, (232, 224, 0.485)),
+        ("googlenet", "googlenet.pth", {}, (256, 224, 0.5)),  # as of the published file
+        ("googlenet_2014", "file.pth", {}, (224, 0, 0.485)),  # there is none
+        ("alexnet_2012", "file.pth", {}, (227, 0, 0.485)),
+        ("lenet5", "file.pth", {}, (28, 0, 0.0)),
+        ("resnet50", "published", {"data.eval_crop": "256", "data.mean": "0.5"}, (256, 256, 0.5)),
+        ("vit_b_16", "published:swag_e2e", {}, (384, 384, 0.485)),
+        ("vit_b_16", "file.pth", {"model.image_size": "384"}, (384, 0, 0.485)),
+    ],
+)
+def test_images_are_made_as_the_publisher_makes_them(name, file, overrides, fields):
+    config = parts.published_config(name, file, overrides)
+    assert (config.data.image_size, config.data.eval_crop, config.data.mean[0]) == fields
+    assert config.model.get("image_size") == (384 if name == "vit_b_16" else None)
+
+
+def test_a_file_that_takes_bgr_is_given_rgb(tmp_path):
+    _, attributes, shape = small.SMALL["bninception"]
+    file = tmp_path / "bninception.npz"
+    saved(file, "bninception", shape, **attributes)
+    overrides = {f"model.{name}": value for name, value in attributes.items()}
+    overrides["data.eval_crop"] = 0
+    config = parts.published_config("bninception", str(file), overrides)
+    task, variables = parts.published_task(config)
+    image = np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8)
+    as_published = weights.load("bninception", file, **attributes)
+    model = models.create("bninception", **attributes)
+    wanted = model.apply(as_published, np.float32(image)[..., ::-1] - [104.0, 117.0, 128.0])
+    predicted = task.predict(variables, {"image": image})
+    probabilities = np.asarray(jax.nn.softmax(wanted["logits"][0]))
+    best = np.argsort(-probabilities)[:5]
+    assert predicted["classes"][0].tolist() == best.tolist()
+    np.testing.assert_allclose(predicted["probabilities"][0], probabilities[best], rtol=1e-3)
 
 
 def test_maps_of_the_classes_are_drawn_where_the_network_has_them(run, tmp_path):

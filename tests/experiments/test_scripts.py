@@ -28,7 +28,7 @@ def test_help_tells_of_every_flag(run, script):
     ("script", "message"),
     [
         ("train", "--config and --workdir must be given. See --help.\n"),
-        ("evaluate", "--workdir must be given. See --help.\n"),
+        ("evaluate", "Give either --workdir, or --model and --weights. See --help.\n"),
     ],
 )
 def test_a_process_ends_with_status_2_and_the_message_alone(script, message):

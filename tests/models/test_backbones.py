@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcv import models
+from jaxcv import models, weights
 from jaxcv.models import table
 from tests import golden
 from tests.models import parity, small
@@ -22,16 +22,10 @@ def file_of(name):
     return importlib.import_module(f"jaxcv.models.{table._FILES[name]}")
 
 
-def usual_image(name, model):
-    """[H, W, C] as a user has them: the file's STATE_DICT or the model's attribute names them."""
-    side = getattr(model, "image_size", 224)
-    return getattr(file_of(name), "STATE_DICT", {}).get("image", (side, side, 3))
-
-
 def shapes_of(name, train=False, more=0):
     """(outputs, variables) for two images, of the usual size or `more`; nothing is computed."""
     model = models.create(name)
-    height, width, channels = usual_image(name, model)
+    height, width, channels = weights.interface(name).image_shape
     image = jnp.zeros((2, height + more, width + more, channels))
     keys = {"params": KEY, "dropout": KEY}
     return jax.eval_shape(lambda: model.init_with_output(keys, image, train=train))
@@ -74,7 +68,7 @@ def test_every_backbone_returns_logits_and_stages_of_the_stated_strides(name):
     assert dtypes == {jnp.dtype("float32")}
     strides = getattr(file_of(name), "STRIDES", {name: {}})[name]
     shapes = {stage: outputs["stages"][stage].shape for stage in strides}
-    height, width, _ = usual_image(name, model)
+    height, width, _ = weights.interface(name).image_shape
     expected = {stage: (height // stride, width // stride) for stage, stride in strides.items()}
     if {stage: shape[1:3] for stage, shape in shapes.items()} == expected:
         return
@@ -130,6 +124,36 @@ def test_gradients_ensembles_and_half_precision(file):
     golden.assert_close(got["half"]["logits"], got["alone"], floor=0.05)
     assert got["half"]["logits"].dtype == jnp.float32
     assert {stage.dtype for stage in got["half"]["stages"].values()} == {jnp.dtype("bfloat16")}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_backbone_has_derivatives_in_forward_mode(file):
+    model, image = small.network(file)
+    variables = small.random_variables(model, image)
+
+    def train(variables):
+        rngs = {"dropout": KEY}
+        return model.apply(variables, image, train=True, mutable=["batch_stats"], rngs=rngs)[0]
+
+    # Only traced: an operation without forward mode says so there.
+    outputs, tangents = jax.eval_shape(lambda v: jax.jvp(train, (v,), (v,)), variables)
+    assert tangents == outputs
+
+
+def test_forward_mode_gives_the_gradient_in_a_direction():
+    model, image = small.network("resnet")
+    at, direction = (small.random_variables(model, image, seed) for seed in (0, 1))
+
+    def loss(params):
+        outputs, _ = model.apply(at | {"params": params}, image, train=True, mutable="batch_stats")
+        return jnp.square(outputs["logits"]).mean()
+
+    def both(params, direction):
+        _, tangent = jax.jvp(loss, (params,), (direction,))
+        return tangent, optax.tree.vdot(jax.grad(loss)(params), direction)
+
+    tangent, product = jax.jit(both)(at["params"], direction["params"])
+    np.testing.assert_allclose(tangent, product, rtol=1e-3)
 
 
 def files_with(attribute):

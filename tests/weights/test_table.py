@@ -27,6 +27,48 @@ def test_every_published_file_is_of_a_model_there_is():
     assert {name.partition(":")[0] for name in weights.available()} <= set(models.available())
 
 
+HALF = (0.5, 0.5, 0.5)
+IMAGENET = (0.485, 0.456, 0.406)
+
+
+@pytest.mark.parametrize(
+    ("name", "resize", "crop", "mean"),
+    [
+        ("resnet50", 256, 224, IMAGENET),
+        ("resnet50:v2", 232, 224, IMAGENET),
+        ("alexnet", 256, 224, IMAGENET),
+        ("googlenet", 256, 224, HALF),
+        ("inception_v3", 342, 299, HALF),
+        ("inception_v4", 341, 299, HALF),
+        ("inception_resnet_v2", 333, 299, HALF),
+        ("legacy_xception", 333, 299, HALF),
+        ("legacy_seresnet50", 256, 224, IMAGENET),
+        ("mobilenetv1_100", 256, 224, HALF),
+        ("mobilenetv1_125", 248, 224, HALF),
+        ("efficientnet_b1", 256, 240, IMAGENET),
+        ("efficientnet_b1:v2", 255, 240, IMAGENET),
+        ("efficientnet_b7", 600, 600, IMAGENET),
+        ("efficientnet_v2_s", 384, 384, IMAGENET),
+        ("efficientnet_v2_l", 480, 480, HALF),
+        ("swin_v2_b", 272, 256, IMAGENET),
+        ("vit_small_patch16_224", 248, 224, HALF),
+        ("vit_h_14:swag_e2e", 518, 518, IMAGENET),
+    ],
+)
+def test_the_table_tells_how_the_publisher_makes_images(name, resize, crop, mean):
+    row = weights.published(name)
+    assert (row.resize, row.crop, row.mean) == (resize, crop, mean)
+    assert row.std == (mean if mean == HALF else (0.229, 0.224, 0.225))
+
+
+def test_what_networks_see_fits_into_their_images():
+    rows = [weights.published(name) for name in weights.available()]
+    assert all(224 <= row.crop <= row.resize <= 600 for row in rows)
+    assert {row.name for row in rows if row.bgr} == {"bninception"}
+    sizes = {row.name: row.image_size for row in rows if row.image_size}
+    assert sizes == {"vit_b_16:swag_e2e": 384, "vit_h_14:swag_e2e": 518, "vit_l_16:swag_e2e": 512}
+
+
 def test_an_unknown_name_lists_near_ones():
     with pytest.raises(ValueError, match=r"checkpoint of 'resnet51' is known\. Nearest: resnet50"):
         weights.published("resnet51")
