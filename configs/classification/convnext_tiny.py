@@ -11,7 +11,7 @@ def get_config(variant=""):
     base.check_variant(variant, "smoke")
     config = imagenet.get_config("convnext_tiny", batch_size=4096, epochs=300)
     config.paper = ("Liu 2022, table 1", "validation/top1", 0.821)
-    config.model.stochastic_depth_prob = 0.1
+    config.model.drop_path = 0.1
     config.ema = 0.9999
 
     imagenet.deit_augmentation(config)

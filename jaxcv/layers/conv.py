@@ -32,7 +32,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, image):
-        _check_groups(self, image)
+        _check(self, image, kernel_groups=self.groups)
         channels = image.shape[-1] // self.groups
         shape = (*_kernel_size(self.kernel_size), channels, self.features)
         image, kernel, bias = _parameters(self, image, shape)
@@ -69,7 +69,7 @@ class ConvTranspose(nn.Module):
 
     @nn.compact
     def __call__(self, image):
-        _check_groups(self, image)
+        _check(self, image, kernel_groups=1)
         features = self.features // self.groups
         shape = (*_kernel_size(self.kernel_size), image.shape[-1], features)
         image, kernel, bias = _parameters(self, image, shape)
@@ -85,7 +85,19 @@ class ConvTranspose(nn.Module):
         return output if bias is None else output + bias
 
 
-def _check_groups(layer, image):
+def _check(layer, image, *, kernel_groups):
+    """ValueError for other channels than those of a kernel that is there, and for odd groups.
+
+    A kernel has the channels of one of `kernel_groups` groups.
+    """
+    if layer.has_variable("params", "kernel"):
+        kernel = nn.unbox(layer.get_variable("params", "kernel"))
+        expected = kernel.shape[-2] * kernel_groups
+        if image.shape[-1] != expected:
+            raise ValueError(
+                f"image has {image.shape[-1]} channels, {'/'.join(layer.path) or 'the layer'} takes"
+                f" {expected}: images are [B, H, W, C], got {list(image.shape)}."
+            )
     if layer.groups < 1 or image.shape[-1] % layer.groups or layer.features % layer.groups:
         raise ValueError(
             f"groups must divide the image's {image.shape[-1]} channels and the layer's"

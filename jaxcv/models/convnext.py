@@ -33,7 +33,7 @@ class ConvNeXt(nn.Module):
 
     depths: tuple = (3, 3, 9, 3)
     widths: tuple = (96, 192, 384, 768)
-    stochastic_depth_prob: float = 0.1  # of the last block; falls linearly to 0 at the first
+    drop_path: float = 0.1  # of the last block; falls linearly to 0 at the first
     layer_scale: float = 1e-6  # at the start
     num_classes: int = 1000
     remat: bool = False  # compute each block again in the backward pass instead of storing it
@@ -57,7 +57,7 @@ class ConvNeXt(nn.Module):
                 x = stages[name] = conv(width, 2, strides=2, name=f"{name}.1")(x)
             name = f"features.{2 * stage + 1}"
             for i in range(depth):
-                rate = self.stochastic_depth_prob * done / last
+                rate = self.drop_path * done / last
                 x = block(rate, self.layer_scale, self.dtype, name=f"{name}.{i}")(x, train)
                 done += 1
             stages[name] = x
@@ -99,18 +99,18 @@ class Block(nn.Module):
 
 VARIANTS = {
     "convnext_tiny": functools.partial(ConvNeXt),
-    "convnext_small": functools.partial(ConvNeXt, depths=(3, 3, 27, 3), stochastic_depth_prob=0.4),
+    "convnext_small": functools.partial(ConvNeXt, depths=(3, 3, 27, 3), drop_path=0.4),
     "convnext_base": functools.partial(
         ConvNeXt,
         depths=(3, 3, 27, 3),
         widths=(128, 256, 512, 1024),
-        stochastic_depth_prob=0.5,
+        drop_path=0.5,
     ),
     "convnext_large": functools.partial(
         ConvNeXt,
         depths=(3, 3, 27, 3),
         widths=(192, 384, 768, 1536),
-        stochastic_depth_prob=0.5,
+        drop_path=0.5,
     ),
 }
 

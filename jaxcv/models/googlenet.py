@@ -70,6 +70,7 @@ class GoogLeNet(nn.Module):
 
     @nn.compact
     def __call__(self, image, train=False):
+        _check(self)
         if self.batch_norm:
             frozen = self.frozen_norm or not train
             conv = functools.partial(BasicConv, use_running_average=frozen, kernel_init=_normal)
@@ -171,6 +172,16 @@ class _BiasedConv(nn.Module):
             name="conv",
         )
         return nn.relu(conv(x))
+
+
+def _check(model):
+    names = [name for name, _ in model.modules]
+    missing = [source for _, source in _HEADS if source not in names]
+    if model.aux_logits and missing:
+        raise ValueError(
+            f"modules must have {', '.join(missing)}, which auxiliary heads read, got"
+            f" {', '.join(names)}. Without heads (aux_logits=False) they may be left out."
+        )
 
 
 def _pool_for_head(x, *, adaptive):

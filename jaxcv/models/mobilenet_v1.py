@@ -24,6 +24,7 @@ import flax.linen as nn
 import jax
 
 from jaxcv import layers, ops
+from jaxcv.models import atrous
 
 # Channels, stride of the first block, blocks: table 1.
 _STAGES = ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 2, 6), (1024, 2, 2))
@@ -45,6 +46,7 @@ class MobileNetV1(nn.Module):
     blocks: tuple = _STAGES
     num_classes: int = 1000
     dropout: float = 0.0  # before the linear layer
+    output_stride: int = 32  # of the last map; 16 or 8: strides beyond become dilations
     frozen_norm: bool = False  # normalise by the running statistics, which stay, in training too
     remat: bool = False  # compute each block again in the backward pass instead of storing it
     dtype: Any = None  # of the computation; parameters and statistics are float32
@@ -68,13 +70,19 @@ class MobileNetV1(nn.Module):
             name="conv_stem",
         )(image)
         x = nn.relu6(norm(name="bn1")(x))
-        stages = {"bn1": x}
+        stages, total = {"bn1": x}, 2
         for stage, (channels, strides, count) in enumerate(self.blocks):
             channels = layers.round_channels(channels * self.width_multiplier)
             for i in range(count):
+                published = strides if i == 0 else 1
+                left, dilation = atrous.strides_and_dilation(
+                    published, before=total, output_stride=self.output_stride
+                )
+                total *= published
                 x = block(
                     channels,
-                    strides=strides if i == 0 else 1,
+                    strides=left,
+                    dilation=dilation,
                     conv=conv,
                     norm=norm,
                     name=f"blocks.{stage}.{i}",
@@ -96,6 +104,7 @@ class SeparableBlock(nn.Module):
     strides: int
     conv: Callable
     norm: Callable
+    dilation: int = 1  # of the depthwise convolution
 
     @nn.compact
     def __call__(self, x):
@@ -104,7 +113,8 @@ class SeparableBlock(nn.Module):
             channels,
             kernel_size=3,
             strides=self.strides,
-            padding=1,
+            padding=self.dilation,
+            dilation=self.dilation,
             groups=channels,
             kernel_init=_depthwise_normal,
             name="conv_dw",
@@ -126,7 +136,8 @@ VARIANTS = {
     "mobilenetv1_125": functools.partial(MobileNetV1, width_multiplier=1.25),
 }
 
-# Pixels of the image from one of the map to the next, at resolution_multiplier 1.
+# Pixels of the image from one of the map to the next, at resolution_multiplier 1; at most
+# `output_stride`.
 STRIDES = {
     name: {"bn1": 2, "blocks.0": 2, "blocks.1": 4, "blocks.2": 8, "blocks.3": 16, "blocks.4": 32}
     for name in VARIANTS

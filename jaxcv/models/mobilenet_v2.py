@@ -18,6 +18,7 @@ from typing import Any
 import flax.linen as nn
 
 from jaxcv import layers
+from jaxcv.models import atrous
 
 # t, c, n, s of table 2: expansion, channels, blocks, stride of the first.
 _STAGES = (
@@ -41,6 +42,7 @@ class MobileNetV2(nn.Module):
     width_multiplier: float = 1.0  # of all channels, rounded to multiples of 8; 1280 at least last
     num_classes: int = 1000
     dropout: float = 0.2  # before the linear layer
+    output_stride: int = 32  # of the last map; 16 or 8: strides beyond become dilations
     frozen_norm: bool = False  # normalise by the running statistics, which stay, in training too
     remat: bool = False  # compute each block again in the backward pass instead of storing it
     dtype: Any = None  # of the computation; parameters and statistics are float32
@@ -57,13 +59,25 @@ class MobileNetV2(nn.Module):
         block = nn.remat(Block) if self.remat else Block
         stem = layers.round_channels(32 * self.width_multiplier)
         x = conv(stem, strides=2, name="features.0")(image)
-        stages = {"features.0": x}
+        stages, total = {"features.0": x}, 2
         for expansion, channels, count, strides in self.blocks:
             channels = layers.round_channels(channels * self.width_multiplier)
             for i in range(count):
                 name = f"features.{len(stages)}"
-                options = {"strides": strides if i == 0 else 1, "conv": conv, "name": name}
-                x = stages[name] = block(channels, expansion, **options)(x)
+                published = strides if i == 0 else 1
+                left, dilation = atrous.strides_and_dilation(
+                    published, before=total, output_stride=self.output_stride
+                )
+                total *= published
+                x = stages[name] = block(
+                    channels,
+                    expansion,
+                    strides=left,
+                    dilation=dilation,
+                    shortcut=published == 1,
+                    conv=conv,
+                    name=name,
+                )(x)
         last = layers.round_channels(1280 * max(1.0, self.width_multiplier))
         name = f"features.{len(stages)}"
         x = stages[name] = conv(last, 1, name=name)(x)
@@ -85,6 +99,8 @@ class Block(nn.Module):
     features: int
     expansion: int  # t
     strides: int
+    dilation: int  # of the depthwise convolution
+    shortcut: bool  # add the input where it has as many channels
     conv: Callable
 
     @nn.compact
@@ -93,7 +109,13 @@ class Block(nn.Module):
         y, index = x, 0
         if self.expansion != 1:
             y, index = self.conv(channels, 1, name="conv.0")(y), 1
-        filtered = self.conv(channels, strides=self.strides, groups=channels, name=f"conv.{index}")
+        filtered = self.conv(
+            channels,
+            strides=self.strides,
+            dilation=self.dilation,
+            groups=channels,
+            name=f"conv.{index}",
+        )
         y = filtered(y)
         project = layers.Conv(
             self.features,
@@ -109,7 +131,7 @@ class Block(nn.Module):
             name=f"conv.{index + 2}",
         )
         y = norm(project(y))
-        return layers.residual(x, y) if self.strides == 1 and x.shape == y.shape else y
+        return layers.residual(x, y) if self.shortcut and x.shape == y.shape else y
 
 
 VARIANTS = {"mobilenet_v2": functools.partial(MobileNetV2)}
@@ -123,5 +145,5 @@ def _strides():
     return strides | {"features.18": total}
 
 
-# Pixels of the image from one of the map to the next.
+# Pixels of the image from one of the map to the next; at most `output_stride`.
 STRIDES = {name: _strides() for name in VARIANTS}

@@ -35,6 +35,7 @@ class ResNetCifar(nn.Module):
     depth: int = 20  # 6n + 2
     width: int = 16  # channels of the first stage
     num_classes: int = 10
+    frozen_norm: bool = False  # normalise by the running statistics, which stay, in training too
     remat: bool = False  # compute each block again in the backward pass instead of storing it
     dtype: Any = None  # of the computation; parameters and statistics are float32
 
@@ -51,7 +52,11 @@ class ResNetCifar(nn.Module):
             kernel_init=_he_normal,
             dtype=self.dtype,
         )
-        norm = functools.partial(layers.BatchNorm, use_running_average=not train, dtype=self.dtype)
+        norm = functools.partial(
+            layers.BatchNorm,
+            use_running_average=self.frozen_norm or not train,
+            dtype=self.dtype,
+        )
         block = nn.remat(BasicBlock) if self.remat else BasicBlock
 
         x = nn.relu(norm(name="bn1")(conv(self.width, name="conv1")(image)))

@@ -20,7 +20,7 @@ from typing import Any
 import flax.linen as nn
 
 from jaxcv import layers, ops
-from jaxcv.models import resnet
+from jaxcv.models import atrous, resnet
 
 _normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -38,6 +38,7 @@ class SENet(nn.Module):
     bottleneck_width: int | None = None  # d of ResNeXt: channels of each path in layer1; `width`
     stride_on_first: bool = True  # 1x1 convolution of a bottleneck, not on the 3x3
     num_classes: int = 1000
+    output_stride: int = 32  # of the last map; 16 or 8: strides beyond become dilations
     frozen_norm: bool = False  # normalise by the running statistics, which stay, in training too
     remat: bool = False  # compute each block again in the backward pass instead of storing it
     dtype: Any = None  # of the computation; parameters and statistics are float32
@@ -56,6 +57,7 @@ class SENet(nn.Module):
         x = conv(self.width, kernel_size=7, strides=2, padding=3, name="layer0.conv1")(image)
         x = stages["layer0"] = nn.relu(norm(name="layer0.bn1")(x))
         x = stages["pool0"] = ops.max_pool(x, window=3, strides=2, ceil_mode=True)
+        total = 4
         for stage, blocks in enumerate(self.stage_sizes):
             features = 4 * self.width * 2**stage
             gate = functools.partial(
@@ -66,9 +68,19 @@ class SENet(nn.Module):
                 name="se_module",
             )
             for i in range(blocks):
+                published = 2 if stage > 0 and i == 0 else 1
+                left, dilation = atrous.strides_and_dilation(
+                    published, before=total, output_stride=self.output_stride
+                )
+                total *= published
+                if self.stride_on_first:  # the 3x3 convolution is behind the stride
+                    _, dilation = atrous.strides_and_dilation(
+                        1, before=total, output_stride=self.output_stride
+                    )
                 x = block(
                     features,
-                    strides=2 if stage > 0 and i == 0 else 1,
+                    strides=left,
+                    dilation=dilation,
                     conv=conv,
                     norm=norm,
                     inner=self.cardinality * (self.bottleneck_width or self.width) * 2**stage,
@@ -94,7 +106,7 @@ VARIANTS = {
     "legacy_seresnext101_32x4d": functools.partial(_resnext, stage_sizes=(3, 4, 23, 3)),
 }
 
-# Pixels of the image from one of the map to the next.
+# Pixels of the image from one of the map to the next; at most `output_stride`.
 STRIDES = {
     name: {"layer0": 2, "pool0": 4, "layer1": 4, "layer2": 8, "layer3": 16, "layer4": 32}
     for name in VARIANTS

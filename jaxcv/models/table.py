@@ -4,6 +4,11 @@ import dataclasses
 import difflib
 import fnmatch
 import importlib
+import math
+import numbers
+import typing
+
+import jax.numpy as jnp
 
 # Name -> file beside this one, imported on first use: listing names loads no architecture.
 _FILES = {
@@ -127,7 +132,8 @@ def create(name, **overrides):
 
     Args:
         name: one of `available()`.
-        **overrides: attributes of the module (`num_classes`, `dtype`, ...) and their values.
+        **overrides: attributes of the module (`num_classes`, `dtype`, ...) and their values. Lists
+            are taken for tuples.
 
     Returns:
         A module for `init(key, image)` and `apply(variables, image, train=False)`. The latter
@@ -135,8 +141,8 @@ def create(name, **overrides):
         besides.
 
     Raises:
-        ValueError: the name is unknown, or an override is no attribute of the module or has
-            another type.
+        ValueError: the name is unknown, or an override is no attribute of the module, has another
+            type or is out of its range.
     """
     if name not in _FILES:
         near = difflib.get_close_matches(name, _FILES) or list(_FILES)
@@ -151,12 +157,100 @@ def create(name, **overrides):
     attributes = {
         field.name: field.type for field in fields if field.name not in ("parent", "name")
     }
-    for override, value in overrides.items():
+    for override in overrides:
         if override not in attributes:
             raise ValueError(
                 f"{override}: no attribute of model {name}, which has {', '.join(attributes)}."
             )
-        kind = attributes[override]
-        if kind in (bool, int, str, tuple) and not isinstance(value, kind):
-            raise ValueError(f"{override} of model {name} must be {kind.__name__}, got {value!r}.")
-    return variant(**overrides)
+    published = variant()
+    adopted = {
+        override: _adopt(name, override, attributes[override], value, getattr(published, override))
+        for override, value in overrides.items()
+    }
+    return variant(**adopted)
+
+
+# Float attributes that may be 0, and tuples that may not hold 0, unlike others of their kind.
+_MAY_BE_ZERO = ("layer_scale", "se_ratio", "w_a")
+_ABOVE_ZERO = ("widths", "num_heads", "stem")
+
+
+def _adopt(model, attribute, kind, value, published):
+    """An attribute's value as the module takes it: numbers are Python's, lists tuples.
+
+    Args:
+        model: its name, for the message.
+        attribute: its name.
+        kind: its annotation.
+        value: of the attribute.
+        published: the variant's own value; a tuple may hold what this one holds.
+    """
+
+    def check(fits, expected):
+        if not fits:
+            raise ValueError(f"{attribute} of model {model} must be {expected}, got {value!r}.")
+
+    if attribute == "dtype":
+        check(_is_floating(value), "None or a floating dtype (jnp.bfloat16, say)")
+        return None if value is None else jnp.dtype(value)
+    or_none = ""
+    if type(None) in typing.get_args(kind):
+        if value is None:
+            return None
+        kind, or_none = typing.get_args(kind)[0], " or None"
+    if kind is int:
+        check(_is_int(value) and value >= 1, f"an int of at least 1{or_none}")
+        return int(value)
+    if kind is float:
+        expected, fits = _range(attribute)
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        check(number and fits(value), f"a number {expected}")
+        return float(value)
+    if kind is tuple:
+        check(isinstance(value, (tuple, list)), "a tuple or list")
+        parts, kinds = _parts(value), {type(part) for part in _parts(published)}
+        held = " or ".join(sorted(kind.__name__ for kind in kinds))
+        check({type(part) for part in parts} <= kinds, f"a tuple of {held}, as {published!r}")
+        least = 1 if attribute in _ABOVE_ZERO else 0
+        check(
+            all(part >= least for part in parts if _is_int(part)),
+            f"a tuple whose numbers are at least {least}",
+        )
+        return _tuple(value)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    check(isinstance(value, kind), f"a {module}{kind.__name__}")
+    return value
+
+
+def _range(attribute):
+    """(words, function of a number) for the numbers that a float attribute may have."""
+    if attribute.startswith("drop"):
+        return "in [0, 1)", lambda number: 0 <= number < 1
+    if attribute == "norm_momentum":
+        return "in [0, 1]", lambda number: 0 <= number <= 1
+    if attribute in _MAY_BE_ZERO:
+        return "of at least 0", lambda number: 0 <= number < math.inf
+    return "above 0", lambda number: 0 < number < math.inf
+
+
+def _is_floating(value):
+    try:
+        return value is None or jnp.issubdtype(jnp.dtype(value), jnp.floating)
+    except TypeError:  # no dtype at all
+        return False
+
+
+def _is_int(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _tuple(value):
+    """Lists as tuples at every depth: what a module holds must be hashable."""
+    return tuple(map(_tuple, value)) if isinstance(value, (tuple, list)) else value
+
+
+def _parts(value):
+    """[what nested tuples and lists hold, one after the other]."""
+    if not isinstance(value, (tuple, list)):
+        return [value]
+    return [part for item in value for part in _parts(item)]

@@ -19,8 +19,10 @@ import functools
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from jaxcv import layers, ops
+from jaxcv.models import atrous
 
 _he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 _normal = nn.initializers.normal(0.01)
@@ -40,13 +42,14 @@ class VGG(nn.Module):
     batch_norm: bool = False
     num_classes: int = 1000
     dropout: float = 0.5
+    output_stride: int = 32  # of the last map; 16 or 8: strides beyond become dilations
     frozen_norm: bool = False  # normalise by the running statistics, which stay, in training too
     dtype: Any = None  # of the computation; parameters and statistics are float32
 
     @nn.compact
     def __call__(self, image, train=False):
         conv = functools.partial(
-            layers.Conv, kernel_size=3, padding=1, kernel_init=_he_fan_out, dtype=self.dtype
+            layers.Conv, kernel_size=3, kernel_init=_he_fan_out, dtype=self.dtype
         )
         norm = functools.partial(layers.BatchNorm, self.frozen_norm or not train, dtype=self.dtype)
         dense = functools.partial(nn.Dense, self.hidden, kernel_init=_normal, dtype=self.dtype)
@@ -55,16 +58,21 @@ class VGG(nn.Module):
         stages = {}
         x = image
         place = 0  # in torchvision's list of modules
-        for depth, width in zip(self.depths, self.widths):
+        for pools, (depth, width) in enumerate(zip(self.depths, self.widths)):
+            strides, dilation = atrous.strides_and_dilation(
+                2, before=2**pools, output_stride=self.output_stride
+            )
             for _ in range(depth):
-                x = conv(width, name=f"features.{place}")(x)
+                name = f"features.{place}"
+                x = conv(width, padding=dilation, dilation=dilation, name=name)(x)
                 if self.batch_norm:
                     place += 1
                     x = norm(name=f"features.{place}")(x)
                 x = nn.relu(x)
                 place += 2
             stages[f"features.{place - 1}"] = x
-            x = stages[f"features.{place}"] = MaxPool(name=f"features.{place}")(x)
+            name = f"features.{place}"
+            x = stages[name] = MaxPool(strides, dilation, name=name)(x)
             place += 1
         x = stages["avgpool"] = ops.adaptive_avg_pool(x, output_size=7)
         x = x.transpose(0, 3, 1, 2).reshape(len(x), -1)  # C, H, W: the order of the weights
@@ -76,10 +84,18 @@ class VGG(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """[B, H, W, C] -> [B, H // 2, W // 2, C], a module so that tables of layers show it."""
+    """[B, H, W, C] -> [B, H // strides, ..., C] by 2x2 windows, a module so that tables show it.
+
+    Strides of 1 keep the size of an image that has no negative values.
+    """
+
+    strides: int = 2
+    dilation: int = 1
 
     def __call__(self, x):
-        return ops.max_pool(x, window=2)
+        if self.strides == 1:  # a zero is no window's maximum: its first pixel is as much
+            x = jnp.pad(x, ((0, 0), (0, self.dilation), (0, self.dilation), (0, 0)))
+        return ops.max_pool(x, window=2, strides=self.strides, dilation=self.dilation)
 
 
 _DEPTHS = {
@@ -105,5 +121,5 @@ def _strides(depths, batch_norm):
     return strides
 
 
-# Pixels of the image from one of a stage's to the next.
+# Pixels of the image from one of a stage's to the next; at most `output_stride`.
 STRIDES = {name: _strides(**variant.keywords) for name, variant in VARIANTS.items()}

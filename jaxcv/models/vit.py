@@ -26,6 +26,7 @@ deviation 1e-6.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -171,17 +172,30 @@ class VisionTransformer(nn.Module):
             nn.initializers.normal(0.02),
             (1, extra + side * side, self.hidden_size),
         )
-        if grid != (side, side):
-            stored = position[0, extra:].reshape(side, side, -1)
-            resized = ops.resize(stored, grid, mode="bicubic", antialias=True)
-            resized = resized.reshape(1, -1, self.hidden_size)
-            position = jnp.concatenate([position[:, :extra], resized], axis=1)
+        position = _resampled(position, grid, extra=extra)
         if extra:
             shape = (1, 1, self.hidden_size)
             token = self.param(self.names.token, nn.initializers.zeros, shape).astype(tokens.dtype)
             token = jnp.broadcast_to(token, (len(tokens), *shape[1:]))
             tokens = jnp.concatenate([token, tokens], axis=1)
         return tokens + position.astype(tokens.dtype)
+
+    def resample(self, position):
+        """Position embeddings of another `image_size` as `__call__` makes them for the model's own.
+
+        [1, tokens, D] -> [1, tokens of the model, D] float32.
+        """
+        side = self.image_size // self.patch_size
+        return _resampled(jnp.float32(position), (side, side), extra=int(self.pool == "token"))
+
+    def can_resample(self, shape):
+        """Whether a shape is that of position embeddings of some `image_size`.
+
+        Up to 256 patches a side: no more is read into memory on the word of a file.
+        """
+        extra = int(self.pool == "token")
+        shapes = [(1, extra + side * side, self.hidden_size) for side in range(1, 257)]
+        return tuple(shape) in shapes
 
 
 class Block(nn.Module):
@@ -245,6 +259,20 @@ class TorchProjection(nn.Module):
         bias = self.param("in_proj_bias", nn.initializers.zeros, (self.features,))
         x, weight, bias = nn.dtypes.promote_dtype(x, weight, bias, dtype=self.dtype)
         return x @ weight.T + bias
+
+
+def _resampled(position, grid, *, extra):
+    """[1, extra + side^2, D] -> [1, extra + height width, D], the first `extra` tokens as they are.
+
+    Source: timm's resample_abs_pos_embed. (torchvision's interpolate_embeddings aligns corners.)
+    """
+    side = math.isqrt(position.shape[1] - extra)
+    if grid == (side, side):
+        return position
+    stored = position[0, extra:].reshape(side, side, -1)
+    resized = ops.resize(stored, grid, mode="bicubic", antialias=True)
+    resized = resized.reshape(1, -1, position.shape[-1])
+    return jnp.concatenate([position[:, :extra], resized], axis=1)
 
 
 def _norm(name, dtype):

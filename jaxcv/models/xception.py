@@ -19,6 +19,7 @@ from typing import Any
 import flax.linen as nn
 
 from jaxcv import layers, ops
+from jaxcv.models import atrous
 from jaxcv.models.basic_conv import torch_uniform
 
 _he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -43,6 +44,7 @@ class Xception(nn.Module):
     widths: tuple = (32, 64, 1536, 2048)  # of conv1 to conv4
     num_classes: int = 1000
     dropout: float = 0.0  # before the linear layer; the paper: 0.5
+    output_stride: int = 32  # of the last map; 16 or 8: strides beyond become dilations
     frozen_norm: bool = False  # normalise by the running statistics, which stay, in training too
     remat: bool = False  # compute each block again in the backward pass instead of storing it
     dtype: Any = None  # of the computation; parameters and statistics are float32
@@ -60,12 +62,20 @@ class Xception(nn.Module):
         x = nn.relu(norm(name="bn1")(conv(first, 3, strides=2, name="conv1")(image)))
         stages["act1"] = x
         x = stages["act2"] = nn.relu(norm(name="bn2")(conv(second, 3, name="conv2")(x)))
+        total = 2
         for i, (features, strides) in enumerate(self.blocks, start=1):
             name = f"block{i}"
-            x = stages[name] = block(features, strides, i > 1, norm, conv, name=name)(x)
-        x = nn.relu(norm(name="bn3")(SeparableConv(third, conv, name="conv3")(x)))
+            left, dilation = atrous.strides_and_dilation(
+                strides, before=total, output_stride=self.output_stride
+            )
+            total *= strides
+            x = stages[name] = block(
+                features, left, dilation, strides > 1, i > 1, norm, conv, name=name
+            )(x)
+        _, dilation = atrous.strides_and_dilation(1, before=total, output_stride=self.output_stride)
+        x = nn.relu(norm(name="bn3")(SeparableConv(third, conv, dilation, name="conv3")(x)))
         stages["act3"] = x
-        x = nn.relu(norm(name="bn4")(SeparableConv(fourth, conv, name="conv4")(x)))
+        x = nn.relu(norm(name="bn4")(SeparableConv(fourth, conv, dilation, name="conv4")(x)))
         stages["act4"] = x
         x = layers.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))  # [B, 2048]
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
@@ -76,21 +86,22 @@ class Xception(nn.Module):
 class Block(nn.Module):
     """Separable convolutions beside a shortcut: [B, H, W, C] -> [B, H', W', features[-1]].
 
-    H' is ceil(H / strides): of a stride of 2 the convolutions are pooled, the shortcut is a strided
-    1x1 convolution.
+    H' is ceil(H / strides). Where `reduces`, the convolutions are pooled with these strides, and
+    the shortcut is a 1x1 convolution with them.
     """
 
     features: tuple
     strides: int
+    dilation: int  # of the convolutions and the pool
+    reduces: bool
     start_with_relu: bool
     norm: Callable
     conv: Callable
 
     @nn.compact
     def __call__(self, x):
-        if self.strides == 1:
-            skip = x
-        else:
+        skip = x
+        if self.reduces:
             skip = self.conv(self.features[-1], 1, strides=self.strides, name="skip")(x)
             skip = self.norm(name="skipbn")(skip)
         y = x
@@ -99,11 +110,13 @@ class Block(nn.Module):
             if i > 0 or self.start_with_relu:
                 y = nn.relu(y)
                 place += 1
-            y = SeparableConv(features, self.conv, name=f"rep.{place}")(y)
+            y = SeparableConv(features, self.conv, self.dilation, name=f"rep.{place}")(y)
             y = self.norm(name=f"rep.{place + 1}")(y)
             place += 2
-        if self.strides > 1:
-            y = ops.max_pool(y, window=3, strides=self.strides, padding=1)
+        if self.reduces:
+            y = ops.max_pool(
+                y, window=3, strides=self.strides, padding=self.dilation, dilation=self.dilation
+            )
         return y + skip
 
 
@@ -115,17 +128,19 @@ class SeparableConv(nn.Module):
 
     features: int
     conv: Callable
+    dilation: int = 1  # of the 3x3
 
     @nn.compact
     def __call__(self, x):
         channels = x.shape[-1]
-        x = self.conv(channels, 3, padding=1, groups=channels, name="conv1")(x)
+        options = {"padding": self.dilation, "dilation": self.dilation, "groups": channels}
+        x = self.conv(channels, 3, **options, name="conv1")(x)
         return self.conv(self.features, 1, name="pointwise")(x)
 
 
 VARIANTS = {"legacy_xception": functools.partial(Xception)}
 
-# Pixels of the image from one of a stage's to the next.
+# Pixels of the image from one of a stage's to the next; at most `output_stride`.
 STRIDES = {
     "legacy_xception": {
         **dict.fromkeys(("act1", "act2"), 2),

@@ -10,7 +10,8 @@ from flax import traverse_util
 from jaxcv import models
 from jaxcv.weights import layout as layouts
 
-_PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
+_PREFIXES = ("module.", "_orig_mod.")  # of DataParallel, AveragedModel; of torch.compile
+_COUNTER = "n_averaged"  # AveragedModel's, beside its keys with a prefix
 _LISTED = 20  # keys of each kind that an error lists
 
 
@@ -20,13 +21,16 @@ def convert(name, state_dict, *, new_head=None, image_shape=None, say=print, **o
     Args:
         name: of `models.available()`.
         state_dict: {key: array} with the reference's keys and layouts, NumPy's or what NumPy takes.
-            A prefix "module." of all keys is dropped, keys of older files are translated.
+            Prefixes "module." and "_orig_mod." of all keys are dropped, in any order and number,
+            and AveragedModel's "n_averaged" beside them; keys of older files are translated.
         new_head: None, or a PRNG key from which the parameters that depend on the number of classes
             are drawn anew, those of the state dict being ignored.
         image_shape: [H, W, C] of the images, where it differs from the model's usual (a LeNet of
             three channels, say).
         say: function of a message for people.
-        **overrides: of `models.create`, `num_classes` among them.
+        **overrides: of `models.create`, `num_classes` among them. With an `image_size`, position
+            embeddings of another are resampled to it, as the model itself resamples them for
+            images of another size.
 
     Returns:
         {"params": ..., "batch_stats": ...} of NumPy arrays in the variables' precision (float32),
@@ -41,6 +45,7 @@ def convert(name, state_dict, *, new_head=None, image_shape=None, say=print, **o
         state_dict,
         new_head=new_head,
         image_shape=image_shape,
+        resample="image_size" in overrides,
         say=say,
     )
 
@@ -58,16 +63,20 @@ def interface(name, **overrides):
     return Interface(layouts.example(model).shape[1:], model.num_classes)
 
 
-def to_variables(model, state_dict, *, new_head=None, image_shape=None, say=print):
-    """`convert` for a linen module instead of a name."""
+def to_variables(model, state_dict, *, new_head=None, image_shape=None, resample=False, say=print):
+    """`convert` for a linen module instead of a name; `resample`: as with an `image_size` there."""
     layout = layouts.layout(model, image_shape)
     given = _of_today(layout, state_dict)
+    resampled = _resampled(model, given) if resample else {}
+    given |= resampled
     drawn = {} if new_head is None else _draw_head(model, layout, new_head, image_shape)
     wanted = {key: entry for key, entry in layout.entries.items() if key not in drawn}
     problems = _problems(layout, wanted, {k: a for k, a in given.items() if k not in drawn})
     if problems:
         hint = _hint(model, layout, given, image_shape)
         raise ValueError(f"state_dict does not fit {type(model).__name__}:\n{problems}{hint}")
+    if resampled:
+        say(f"Resampled for image_size={model.image_size}: {', '.join(resampled)}.")
     if drawn:
         say(f"Drawn anew for {model.num_classes} classes: {', '.join(drawn)}.")
     values = {entry.path: entry.adopt(given[key]) for key, entry in wanted.items()}
@@ -112,18 +121,35 @@ def _check_variables(model, layout, variables):
 
 
 def _of_today(layout, state_dict):
-    """{key of the newest files: array}, without a prefix that all keys have."""
-    for prefix in _PREFIXES:
-        ours = any(key.startswith(prefix) for key in layout.entries)
-        if not ours and all(key.startswith(prefix) for key in state_dict):
-            state_dict = {key.removeprefix(prefix): a for key, a in state_dict.items()}
+    """{key of the newest files: array}, without prefixes that all keys have."""
     given = {}
-    for key, array in state_dict.items():
+    for key, array in _unwrapped(layout, state_dict).items():
         today = layout.key_of_today(key)
         if today in given:
             raise ValueError(f"state_dict has {today} twice, once under an older key.")
         given[today] = array
     return given
+
+
+def _resampled(model, given):
+    """{key: position embedding at the model's image_size}, empty where that changes nothing."""
+    key = model.names.position if hasattr(model, "resample") else None
+    if key not in given or not model.can_resample(_shape(given[key])):
+        return {}
+    if not jnp.issubdtype(_dtype(given[key]), jnp.floating):
+        return {}
+    resampled = np.asarray(model.resample(np.asarray(given[key])))
+    return {} if resampled.shape == _shape(given[key]) else {key: resampled}
+
+
+def _unwrapped(layout, state_dict):
+    foreign = [p for p in _PREFIXES if not any(key.startswith(p) for key in layout.entries)]
+    inner = {key: array for key, array in state_dict.items() if key != _COUNTER}
+    for prefix in foreign:
+        if inner and all(key.startswith(prefix) for key in inner):
+            inner = {key.removeprefix(prefix): array for key, array in inner.items()}
+            return _unwrapped(layout, inner)
+    return state_dict
 
 
 def _problems(layout, wanted, given):
@@ -164,7 +190,12 @@ def _report(**lists):
 
 
 def _hint(model, layout, given, image_shape):
-    """What to do where the number of classes is all that differs; else ""."""
+    """What to do where the number of classes or the images' size is all that differs; else ""."""
+    if not _problems(layout, layout.entries, given | _resampled(model, given)):
+        return (
+            "\nOnly the images' size differs: create the model with the checkpoint's image_size, or"
+            f" give image_size={model.image_size} to have position embeddings resampled to it."
+        )
     head = _head(model, layout, image_shape)
     rest = {key: entry for key, entry in layout.entries.items() if key not in head}
     fits = not _problems(layout, rest, {k: a for k, a in given.items() if k not in head})

@@ -15,6 +15,9 @@ from jaxcv.weights import conversion, layout, table, torch_files
 from jaxcv.weights.stored import Stored
 
 _SUFFIXES = (".safetensors", ".npz", ".pth", ".pt")
+# Of .safetensors files: those of NumPy, and bfloat16. (The format has 8 bits and fewer.)
+_DTYPES = ("F64", "F32", "F16", "BF16", "BOOL", "I64", "I32", "I16", "I8")
+_DTYPES += ("U64", "U32", "U16", "U8")
 
 
 def load(name, path, *, new_head=None, image_shape=None, say=print, **overrides):
@@ -25,7 +28,9 @@ def load(name, path, *, new_head=None, image_shape=None, say=print, **overrides)
         path: a .safetensors, .npz or PyTorch file of either format, whatever its name; or
             "published", the file that `published(name)` tells of, downloaded once; or
             "published:v2" for that of `published("NAME:v2")`. A PyTorch file may hold other things
-            beside the state dict, which is then under "state_dict", "model" or the like.
+            beside the state dict, which is then under the first of "state_dict",
+            "model_state_dict", "model", "net", "params", "model_ema", "state_dict_ema" and
+            "params_ema" that is there: moving averages are read where they are alone.
         new_head, image_shape, say, **overrides: of `convert`.
 
     Returns:
@@ -42,8 +47,14 @@ def load(name, path, *, new_head=None, image_shape=None, say=print, **overrides)
         path = table.fetch(table.published(f"{name}{colon}{version}"), say=say)
     try:
         with _opened(path) as state_dict:
-            options = {"new_head": new_head, "image_shape": image_shape, "say": say}
-            return conversion.to_variables(model, state_dict, **options)
+            return conversion.to_variables(
+                model,
+                state_dict,
+                new_head=new_head,
+                image_shape=image_shape,
+                resample="image_size" in overrides,
+                say=say,
+            )
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).rstrip('.')}.") from error
 
@@ -146,8 +157,14 @@ def _read_safetensors(path):
     import safetensors.numpy
 
     try:
+        with safetensors.safe_open(path, "np") as file:
+            for key in file.keys():  # noqa: SIM118, it is no dict
+                if (dtype := file.get_slice(key).get_dtype()) not in _DTYPES:
+                    raise ValueError(
+                        f"its tensor {key} has the dtype {dtype}, read are {', '.join(_DTYPES)}"
+                    )
         return safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, TypeError) as error:  # TypeError: a dtype NumPy has not
+    except safetensors.SafetensorError as error:
         raise ValueError(f"it is no .safetensors file or is damaged: {error}") from error
 
 

@@ -20,8 +20,10 @@ from jaxcv.weights.stored import Stored
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the older format
 _ORDERS = {"little": "<", "big": ">"}
-# Where checkpoints keep the state dict beside an epoch, an optimiser and the like.
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+# Where checkpoints keep the state dict beside an epoch, an optimiser and the like. Of several the
+# first counts: what was trained comes before its moving averages.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params")
+_WRAPPERS += ("model_ema", "state_dict_ema", "params_ema")
 
 
 @contextlib.contextmanager

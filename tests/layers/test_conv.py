@@ -55,3 +55,25 @@ def test_without_a_bias_there_is_none(layer):
 def test_groups_must_divide_the_channels(layer, features, groups):
     with pytest.raises(ValueError, match=f"groups must divide.* 4 channels.*got {groups}"):
         layer(features, 1, groups=groups).init(jax.random.key(0), jnp.ones((1, 2, 2, 4)))
+
+
+@pytest.mark.parametrize("layer", [layers.Conv, layers.ConvTranspose])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_an_image_of_other_channels_than_the_kernels_is_named(layer, groups):
+    class Block(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return layer(6, 3, groups=groups, name="conv1")(x)
+
+    class Network(nn.Module):
+        @nn.compact
+        def __call__(self, image):
+            return Block(name="layer1.0")(image)
+
+    model = Network()
+    image = jnp.ones((2, 8, 10, 4))
+    variables = model.init(jax.random.key(0), image)
+    model.apply(variables, image)
+    message = r"image has 10 channels, layer1\.0/conv1 takes 4: .*B, H, W, C\], got \[2, 4, 8, 10\]"
+    with pytest.raises(ValueError, match=message):
+        model.apply(variables, image.transpose(0, 3, 1, 2))

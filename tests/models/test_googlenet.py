@@ -93,3 +93,10 @@ def test_the_paper_normalises_after_the_first_pool_and_before_the_second():
         jnp.asarray(normalised(stages["conv3"])), window=3, strides=2, ceil_mode=True
     )
     golden.assert_close(stages["maxpool2"], pooled)
+
+
+def test_heads_without_the_modules_that_they_read_are_refused():
+    modules = (("inception4a", (192, 96, 208, 16, 48, 64)),)
+    model = models.create("googlenet", modules=modules)
+    with pytest.raises(ValueError, match=r"have inception4d, .* got inception4a\. .*aux_logits"):
+        jax.eval_shape(model.init, KEY, jnp.zeros(IMAGE))

@@ -161,6 +161,67 @@ def test_values_of_half_precision_and_vectors_with_an_axis_of_one_are_taken():
     np.testing.assert_array_equal(scale, expected, strict=True)
 
 
+@pytest.mark.parametrize("prefix", ["module.module.", "_orig_mod.module.", "module._orig_mod."])
+def test_prefixes_of_all_keys_are_dropped_however_often(prefix):
+    state = states.state_of("resnet20", **SMALL)
+    wrapped = {prefix + key: array for key, array in state.items()}
+    variables = weights.convert("resnet20", wrapped, **SMALL)
+    states.assert_same(weights.to_state_dict(models.create("resnet20", **SMALL), variables), state)
+
+
+def test_the_counter_of_averaged_weights_is_dropped_beside_their_prefix_alone():
+    state, counter = states.state_of("lenet5"), {"n_averaged": np.array(7)}
+    wrapped = {"module." + key: array for key, array in state.items()}
+    variables = weights.convert("lenet5", counter | wrapped)
+    states.assert_same(weights.to_state_dict(models.create("lenet5"), variables), state)
+    for odd in (counter | state, counter):
+        with pytest.raises(ValueError, match=r"unexpected \(1\): n_averaged"):
+            weights.convert("lenet5", odd)
+
+
+TINY = {"patch_size": 4, "depth": 1, "hidden_size": 8, "mlp_size": 16, "heads": 2}
+
+
+@pytest.mark.parametrize("name", ["vit_b_16", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("pool", ["token", "gap"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_position_embeddings_become_those_that_the_network_makes_for_that_size(name, pool, dtype):
+    small = TINY | {"pool": pool, "num_classes": 3}
+    model, larger = (models.create(name, **small, image_size=size) for size in (16, 24))
+    image = np.random.default_rng(1).uniform(-1, 1, (1, 24, 24, 3)).astype(np.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    random = np.random.default_rng(0)
+    variables = jax.tree.map(lambda s: random.normal(size=s.shape).astype(dtype), shapes)
+    state = weights.to_state_dict(model, variables)
+    said = []
+    got = weights.convert(name, state, **small, image_size=24, say=said.append)
+    wide = weights.convert(name, state, **small, image_size=16, say=said.append)
+    position = model.names.position
+    assert said == [f"Resampled for image_size=24: {position}."]
+    assert got["params"][position].dtype == np.float32
+    golden.assert_close(larger.apply(got, image)["logits"], model.apply(wide, image)["logits"])
+    written = weights.to_state_dict(larger, got)[position]
+    assert written.shape == (1, 36 + (pool == "token"), 8)
+
+
+def test_position_embeddings_are_resampled_for_an_image_size_that_is_asked_for_alone():
+    small = TINY | {"num_classes": 3}
+    image = jnp.zeros((1, 256, 256, 3))
+    model = models.create("vit_b_16", **small, image_size=256)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    state = weights.to_state_dict(model, jax.tree.map(lambda s: np.ones(s.shape, s.dtype), shapes))
+    message = r"\[1, 4097, 8\], not \[1, 3137, 8\]\nOnly the images' size.* give image_size=224 to"
+    with pytest.raises(ValueError, match=message):
+        weights.convert("vit_b_16", state, **small)
+    variables = weights.convert("vit_b_16", state, **small, image_size=224, say=lambda _: None)
+    position = "encoder.pos_embedding"
+    assert variables["params"][position].shape == (1, 3137, 8)
+    for shape in [(1, 4096, 8), (1, 4097, 7), (4097, 8)]:
+        odd = state | {position: np.ones(shape, np.float32)}
+        with pytest.raises(ValueError, match=r"3137, 8\]$"):
+            weights.convert("vit_b_16", odd, **small, image_size=224)
+
+
 def test_a_head_of_another_size_is_drawn_anew_on_request():
     state = states.state_of("lenet5")
     with pytest.raises(ValueError, match=r"Only the head differs.*draw fc3\.weight, fc3\.bias"):
@@ -208,4 +269,6 @@ def test_an_unknown_rule_is_named(monkeypatch):
 
 def test_the_interface_is_that_of_the_published_files():
     assert weights.interface("inception_v3") == ((299, 299, 3), 1000)
+    assert weights.interface("alexnet") == ((224, 224, 3), 1000)
+    assert weights.interface("alexnet_2012") == ((227, 227, 3), 1000)
     assert weights.interface("lenet5", num_classes=7) == ((28, 28, 1), 7)

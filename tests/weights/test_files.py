@@ -1,6 +1,8 @@
 import argparse
+import json
 import os
 import re
+import struct
 import zipfile
 
 import jax
@@ -46,6 +48,19 @@ def tensors(state, **options):
 )
 def test_checkpoints_are_read_as_they_are_found(state, wrap, older, tmp_path):
     torch_like.write(tmp_path / "a.pth", wrap(state), older=older)
+    states.assert_same(load(tmp_path / "a.pth"), state)
+
+
+WRAPPERS = ["state_dict", "model_state_dict", "model", "net", "params"]
+WRAPPERS += ["model_ema", "state_dict_ema", "params_ema"]
+
+
+@pytest.mark.parametrize("place", range(len(WRAPPERS)))
+def test_of_several_state_dicts_the_trained_ones_come_before_their_averages(state, place, tmp_path):
+    first, *others = WRAPPERS[place:]
+    wrong = tensors({key: array + 1 for key, array in state.items()})
+    content = {**dict.fromkeys(others, wrong), first: tensors(state)}
+    torch_like.write(tmp_path / "a.pth", content)
     states.assert_same(load(tmp_path / "a.pth"), state)
 
 
@@ -115,6 +130,23 @@ def test_another_suffix_and_other_variables_are_not_saved(state, tmp_path):
     with pytest.raises(ValueError, match=r"(?s)not those of LeNet5.*fc3/kernel is \[84, 10\], not"):
         weights.save(NAME, variables, tmp_path / "a.npz", num_classes=11)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_file_of_another_image_size_is_resampled_and_saved_at_the_new_one(tmp_path):
+    small = {"depth": 1, "hidden_size": 8, "mlp_size": 16, "heads": 2, "num_classes": 3}
+    shapes = jax.eval_shape(
+        models.create("vit_b_16", **small).init, jax.random.key(0), jnp.zeros((1, 224, 224, 3))
+    )
+    variables = jax.tree.map(lambda s: np.ones(s.shape, s.dtype), shapes)
+    path, said = tmp_path / "a.safetensors", []
+    weights.save("vit_b_16", variables, path, **small)
+    small |= {"image_size": 384}
+    resampled = weights.load("vit_b_16", path, **small, say=said.append)
+    weights.save("vit_b_16", resampled, path, **small)
+    again = weights.load("vit_b_16", path, **small, say=said.append)
+    assert said == ["Resampled for image_size=384: encoder.pos_embedding."]
+    assert again["params"]["encoder.pos_embedding"].shape == (1, 577, 8)
+    jax.tree.map(np.testing.assert_array_equal, again, resampled)
 
 
 class Evil:
@@ -187,6 +219,16 @@ def test_a_flipped_bit_is_seen(state, tmp_path):
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(ValueError, match="damaged or truncated: Bad CRC-32"):
         weights.load(NAME, tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F8_E8M0"])
+def test_a_safetensors_file_of_eight_bits_is_refused_by_its_dtype(dtype, tmp_path):
+    header = {"fc3.bias": {"dtype": dtype, "shape": [4], "data_offsets": [0, 4]}}
+    content = json.dumps(header).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", len(content)) + content + bytes(4))
+    with pytest.raises(ValueError, match=rf"tensor fc3\.bias has the dtype {dtype}, read are F64"):
+        weights.load(NAME, path)
 
 
 NUMBERS = np.arange(10, dtype=np.float32)
