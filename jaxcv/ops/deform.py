@@ -29,6 +29,7 @@ def deform_conv2d(image, offset, kernel, mask=None, *, strides=1, padding=0, dil
 
     Returns:
         [H', W', D] in the image's dtype; sampled in float32 at least. Without bias, as `ops.conv`.
+        Reverse mode alone (no jvp).
 
     Raises:
         ValueError: shapes, dtypes or options that do not fit each other.
@@ -38,6 +39,8 @@ def deform_conv2d(image, offset, kernel, mask=None, *, strides=1, padding=0, dil
         "Deformable ConvNets v2".
     Cost: the samples are kept for the gradient: [H' W', h w C].
     """
+    image, offset, kernel = (jnp.asarray(array) for array in (image, offset, kernel))
+    mask = None if mask is None else jnp.asarray(mask)
     strides, padding, dilation, result = _geometry(image, kernel, strides, padding, dilation)
     offset_groups, groups = _groups(image, offset, kernel, mask, result)
     (height, width, channels), (h, w, _, features) = image.shape, kernel.shape
@@ -100,7 +103,11 @@ def _groups(image, offset, kernel, mask, result):
     """Runs of channels that are moved together, and that are convolved by themselves."""
     h, w, in_channels, features = kernel.shape
     channels = image.shape[-1]
-    if channels % in_channels or features % (channels // in_channels):
+    if (
+        min(channels, in_channels) < 1
+        or channels % in_channels
+        or features % (channels // in_channels)
+    ):
         raise ValueError(
             f"kernel {list(kernel.shape)} does not fit the image's {channels} channels: its third"
             " axis must divide them, and the number of such runs the fourth."

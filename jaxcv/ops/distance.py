@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcv.ops.program import one_program
 
@@ -30,9 +31,12 @@ def distance_transform(mask, *, sampling=(1.0, 1.0)):
     Cost: O(H W D), D the largest distance in columns, vectorised: for D below a hundred faster than
         algorithms that are linear.
     """
+    mask = jnp.asarray(mask)
     if mask.ndim != 2 or mask.dtype != bool:
         raise ValueError(f"mask must be [H, W] bool, got {list(mask.shape)} {mask.dtype}.")
-    height, width = (sampling, sampling) if isinstance(sampling, (int, float)) else sampling
+    if np.shape(sampling) not in ((), (2,)):
+        raise ValueError(f"sampling must be a number or a pair, (height, width), got {sampling!r}.")
+    height, width = (sampling, sampling) if np.ndim(sampling) == 0 else sampling
     if not (0 < height < math.inf and 0 < width < math.inf):
         raise ValueError(f"sampling must be positive, got {sampling}.")
     # Along y, then along x of squares, transposed: shifts along the major axis are fast.

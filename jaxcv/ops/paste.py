@@ -26,7 +26,8 @@ def paste_masks(masks, boxes, image_size, *, padding=1):
         padding: zeros put around each mask, against its edge being repeated outwards.
 
     Returns:
-        [N, H, W] in the masks' dtype, 0 outside the boxes. Differentiable by the masks alone.
+        [N, H, W] in the masks' dtype, 0 outside the boxes. Differentiable by the masks alone, in
+        reverse mode alone (no jvp).
 
     Raises:
         ValueError: shapes, dtypes or options out of range.
@@ -167,7 +168,8 @@ def _paste_tiles(masks, corners, image_size):
     images = jnp.zeros((len(masks), *image_size), masks.dtype)
     if len(masks) == 0:  # JAX refuses to trace an index into nothing
         return images
-    return jax.lax.fori_loop(0, len(masks), one, images)
+    # int32 as its tiles' places are: a slice begins at numbers of one type.
+    return jax.lax.fori_loop(jnp.int32(0), len(masks), one, images)
 
 
 def _tiles(first, last, size, tile):

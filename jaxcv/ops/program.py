@@ -29,7 +29,10 @@ def one_program(*static):
 
         @functools.wraps(op)
         def called(*args, **kwargs):
-            bound = signature.bind(*args, **kwargs)
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{op.__name__}() {error}") from None
             options = {name: bound.arguments[name] for name in static if name in bound.arguments}
             if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(options)):
                 return op(*args, **kwargs)

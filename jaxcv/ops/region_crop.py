@@ -1,5 +1,6 @@
 """Crops of boxes by bilinear samples, differentiable by the map and by the boxes."""
 
+import jax
 import jax.numpy as jnp
 
 from jaxcv.ops import bins
@@ -22,7 +23,8 @@ def roi_warp(features, boxes, output_size, *, spatial_scale=1.0):
 
     Returns:
         [N, P, Q, C] in the features' dtype. It is continuous in the boxes; where a sample lies on a
-        pixel its gradient is that towards greater coordinates. Boxes of nan give 0.
+        pixel its gradient is that towards greater coordinates. Boxes of nan give 0. Reverse mode
+        alone (no jvp).
 
     Raises:
         ValueError: shapes, dtypes or options out of range.
@@ -57,7 +59,8 @@ def crop_and_resize(features, boxes, output_size, *, extrapolation_value=0.0):
 
     Returns:
         [N, P, Q, C] in the features' dtype. Where a sample lies on a pixel its gradient by the box
-        is that towards greater coordinates. Samples at nan count as outside.
+        is that towards greater coordinates. Samples at nan count as outside. Reverse mode alone (no
+        jvp).
 
     Raises:
         ValueError: shapes, dtypes or options out of range.
@@ -87,6 +90,6 @@ def _sample(features, axes):
     indices = rows[:, :, None, :, None] * width + columns[:, None, :, None, :]
     weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
     shape = indices.shape[:3]
-    flat = features.reshape(-1, channels)
+    flat = jax.lax.collapse(features, 0, 2)
     output = weighted_rows(flat, indices.reshape(-1, 4), weights.reshape(-1, 4))
     return output.reshape(*shape, channels).astype(features.dtype)

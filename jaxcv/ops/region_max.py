@@ -27,12 +27,13 @@ def roi_pool(features, boxes, output_size, *, spatial_scale=1.0):
 
     Returns:
         [N, P, Q, C] in the features' dtype. A bin's gradient goes to its first maximum in row
-        order, none to the boxes.
+        order, none to the boxes. A nan is the maximum only of a bin that holds nothing else.
 
     Raises:
         ValueError: shapes, dtypes or options out of range.
 
-    Source: Girshick 2015, "Fast R-CNN", section 2.1; torchvision.ops.roi_pool.
+    Source: Girshick 2015, "Fast R-CNN", section 2.1; torchvision.ops.roi_pool, but for bins of
+        nothing but nan or -inf, which are the lowest float32 there.
     Cost: on a CPU box by box, as many steps as its largest bin has pixels.
     """
     features, boxes, size = bins.checked(features, boxes, output_size)
@@ -150,13 +151,13 @@ def _largest_crossing(features, rows, columns):
     def lines(axis, size):
         low, high = axis
         first = jnp.maximum(jnp.floor(low) + 1, -1)
-        count = jnp.ceil(jnp.minimum(high, size + 1)) - first
+        count = jnp.maximum(jnp.ceil(jnp.minimum(high, size + 1)) - first, 0)
 
         def line(k):
             position = jnp.where(k == 0, low, jnp.where(k == 1, high, first + k - 2))
             return position, k - 2 < count
 
-        return line, 2 + jnp.maximum(count, 0).max()
+        return line, 2 + count.max()
 
     row, row_count = lines(rows, features.shape[0])
     column, column_count = lines(columns, features.shape[1])
@@ -171,15 +172,19 @@ def _largest_crossing(features, rows, columns):
 
 
 def _search(candidate, counts, features, rows, columns):
-    """First largest of the candidates (i, j), i and j below counts: y, x, and if there is one."""
+    """First largest of the candidates (i, j), i and j below counts: y, x, and if there is one.
+
+    A nan is largest only among nans, and then it is the last.
+    """
     count = len(rows[0]) * len(columns[0])
     zeros = jnp.zeros((count, features.shape[-1]), rows[0].dtype)
-    start = (zeros, zeros, zeros, jnp.zeros(count, bool))  # largest value, its y and x, if any
+    # Largest value, nan before the first; its y and x; if there is one.
+    start = (jnp.full_like(zeros, jnp.nan), zeros, zeros, jnp.zeros(count, bool))
 
     def step(i, j, carry):
         best, y, x, found = carry
         value, inside, row, column = candidate(i, j)
-        better = inside[:, None] & ((value > best) | ~found[:, None])
+        better = inside[:, None] & ((value > best) | jnp.isnan(best))
         best = jnp.where(better, value, best)
         y, x = jnp.where(better, row[:, None], y), jnp.where(better, column[:, None], x)
         return best, y, x, found | inside
@@ -215,14 +220,14 @@ def _bilinear(features, y, x, read):
 def _row(features, y, x):
     """All channels at (y, x), [P] or [P, 1]: -> [P, C]."""
     index = (y * features.shape[1] + x).astype(jnp.int32).reshape(-1)
-    flat = features.reshape(-1, features.shape[-1])
+    flat = jax.lax.collapse(features, 0, 2)
     return flat.at[index].get(mode="promise_in_bounds")
 
 
 def _pick(features, y, x):
     """Each channel at a (y, x) of its own: [..., C] positions -> [..., C]."""
     index = (y * features.shape[1] + x).astype(jnp.int32)
-    flat = features.reshape(-1, features.shape[-1])
+    flat = jax.lax.collapse(features, 0, 2)
     channels = jnp.broadcast_to(jnp.arange(flat.shape[1]), index.shape)
     return flat.at[index, channels].get(mode="promise_in_bounds")
 

@@ -1,12 +1,13 @@
 """RoIAlign and its relatives: features of boxes, averaged from bilinear samples.
 
 Boxes are x1, y1, x2, y2 in the image's pixels; `spatial_scale` takes them to the map's. No gradient
-flows to the boxes (`ops.roi_warp` and `ops.crop_and_resize` have one). A second derivative is an
-error on a CPU, whose loops cannot be differentiated.
+flows to the boxes (`ops.roi_warp` and `ops.crop_and_resize` have one). Means have reverse mode
+alone (no jvp), and no second derivative on a CPU, whose loops cannot be differentiated: an error.
 """
 
 import functools
 import math
+import numbers
 from typing import Any, NamedTuple
 
 import jax
@@ -44,7 +45,8 @@ def roi_align(
             whole bin. That one has no use for sampling_ratio: it looks at every line of pixels.
 
     Returns:
-        [N, P, Q, C] in the features' dtype. Beyond one pixel outside the map all is 0.
+        [N, P, Q, C] in the features' dtype. Beyond one pixel outside the map all is 0. A "max" is
+        nan only where all that it looks at is. A "mean" has reverse mode alone (no jvp).
 
     Raises:
         ValueError: shapes, dtypes or options out of range; a concrete box that needs more samples
@@ -57,6 +59,7 @@ def roi_align(
     features, boxes, size = bins.checked(features, boxes, output_size)
     if reduction not in ("mean", "max"):
         raise ValueError(f'reduction must be "mean" or "max", got {reduction!r}.')
+    _check_ratios(sampling_ratio, max_sampling_ratio)
     ratio = sampling_ratio if reduction == "mean" else 0
     pyramid = _Pyramid((features,), (spatial_scale,), ())
     grid = _checked_grid(pyramid, boxes, size, ratio, aligned, max_sampling_ratio)
@@ -74,6 +77,9 @@ def ps_roi_align(features, boxes, output_size, *, spatial_scale=1.0, sampling_ra
         features: [H, W, C * P * Q] float.
         boxes, output_size, spatial_scale, sampling_ratio: as of `roi_align`, always aligned.
 
+    Returns:
+        [N, P, Q, C] in the features' dtype. Reverse mode alone (no jvp).
+
     Raises:
         ValueError: as `roi_align`, or channels that P * Q does not divide.
 
@@ -82,6 +88,7 @@ def ps_roi_align(features, boxes, output_size, *, spatial_scale=1.0, sampling_ra
     """
     features, boxes, size = bins.checked(features, boxes, output_size)
     _check_groups(features, size)
+    _check_ratios(sampling_ratio)
     grid = _Grid(size, sampling_ratio, aligned=True, most=None)
     return _group_means(_Pyramid((features,), (spatial_scale,), ()), boxes, grid)
 
@@ -96,6 +103,9 @@ def ps_roi_pool(features, boxes, output_size, *, spatial_scale=1.0):
     Args:
         features: [H, W, C * P * Q] float.
         boxes, output_size, spatial_scale: as of `roi_pool`; the last row and column are not in.
+
+    Returns:
+        [N, P, Q, C] in the features' dtype. Reverse mode alone (no jvp).
 
     Raises:
         ValueError: as `roi_align`, or channels that P * Q does not divide.
@@ -133,7 +143,8 @@ def multiscale_roi_align(
         canonical_scale, canonical_level: a box of canonical_scale squared is on canonical_level.
 
     Returns:
-        [N, P, Q, C] in the maps' dtype. Each box touches its own level alone.
+        [N, P, Q, C] in the maps' dtype. Each box touches its own level alone. Reverse mode alone
+        (no jvp).
 
     Raises:
         ValueError: as `roi_align`, or maps and scales that are no pyramid.
@@ -143,6 +154,7 @@ def multiscale_roi_align(
     """
     features = tuple(jnp.asarray(image) for image in features)
     _check_pyramid(features, spatial_scales)
+    _check_ratios(sampling_ratio, max_sampling_ratio)
     for image in features:
         _, boxes, size = bins.checked(image, boxes, output_size)
     finest = -round(math.log2(spatial_scales[0]))
@@ -212,6 +224,8 @@ def _maxima(pyramid, boxes, grid):
 
 def _bin_means(maps, plan, size, most):
     """`bins.bin_means` in the maps' dtype: [N, P, Q, C]."""
+    if maps[0].shape[-1] == 0:  # of which it cannot make one long list of rows
+        return jnp.zeros((len(plan.valid), *size, 0), maps[0].dtype)
     means = bins.bin_means(maps, plan, most)
     return means.reshape(len(means), *size, means.shape[-1]).astype(maps[0].dtype)
 
@@ -296,6 +310,15 @@ def _checked_grid(pyramid, boxes, size, ratio, aligned, most):
             " along a side of a bin. Allow that many, or None."
         )
     return grid
+
+
+def _check_ratios(sampling_ratio, max_sampling_ratio=None):
+    if not isinstance(sampling_ratio, numbers.Integral):
+        raise ValueError(
+            f"sampling_ratio must be an int, 0 or -1 for as many as needed, got {sampling_ratio!r}."
+        )
+    if max_sampling_ratio is not None and not isinstance(max_sampling_ratio, numbers.Integral):
+        raise ValueError(f"max_sampling_ratio must be an int or None, got {max_sampling_ratio!r}.")
 
 
 def _check_groups(features, size):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcv.ops import taps
+from jaxcv.ops import sliding, taps
 from jaxcv.ops.program import one_program
 
 _MODES = ("nearest", "bilinear", "bicubic")
@@ -34,13 +34,13 @@ def affine_grid(theta, size, *, align_corners=False):
 
     Source: torch.nn.functional.affine_grid. Jaderberg et al. 2015, "Spatial transformer networks".
     """
+    theta = jnp.asarray(theta)
     if theta.shape != (2, 3):
         raise ValueError(
             f"theta must be [2, 3], got {list(theta.shape)}. For a batch, jax.vmap the function."
         )
     _check_floating(theta=theta)
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(f"size must be (height, width), at least 1 each, got {tuple(size)}.")
+    size = sliding.at_least(sliding.per_axis(size, 2, "size"), 1, "size")
     y, x = (jnp.asarray(_centres(n, align_corners), theta.dtype) for n in size)
     x, y = x[None, :, None], y[:, None, None]
     along_x, along_y, shift = (theta[None, None, :, i] for i in range(3))
@@ -62,13 +62,14 @@ def grid_sample(image, grid, *, mode="bilinear", padding_mode="zeros", align_cor
             reflection is about these places too.
 
     Returns:
-        [..., C] in the image's dtype, computed in float32 at least.
+        [..., C] in the image's dtype, computed in float32 at least. Reverse mode alone (no jvp).
 
     Raises:
         ValueError: an image or a grid of another form, or a mode that is not one of these.
 
     Source: torch.nn.functional.grid_sample, with its gradients.
     """
+    image, grid = jnp.asarray(image), jnp.asarray(grid)
     _check_image(image)
     _check_last_axis("grid", grid, "x and y in [-1, 1]")
     grid = grid.astype(jnp.promote_types(grid.dtype, jnp.float32))
@@ -92,9 +93,13 @@ def warp_flow(image, flow, *, mode="bilinear", padding_mode="zeros"):
         flow: [H', W', 2] float, x and y in pixels.
         mode, padding_mode: as of `grid_sample`; reflection is about the border pixels' centres.
 
+    Returns:
+        [H', W', C] as of `grid_sample`. Reverse mode alone (no jvp).
+
     Raises:
         ValueError: arrays or modes of another form.
     """
+    image, flow = jnp.asarray(image), jnp.asarray(flow)
     _check_image(image)
     _check_last_axis("flow", flow, "x and y in pixels")
     if flow.ndim != 3:
@@ -116,11 +121,16 @@ def warp_disparity(image, disparity, *, mode="bilinear", padding_mode="zeros"):
         disparity: [H', W'] float, in pixels, positive for what lies before infinity.
         mode, padding_mode: as of `warp_flow`.
 
+    Returns:
+        [H', W', C] as of `grid_sample`. Reverse mode alone (no jvp).
+
     Raises:
         ValueError: arrays or modes of another form.
     """
+    disparity = jnp.asarray(disparity)
     if disparity.ndim != 2:
         raise ValueError(f"disparity must be [H, W], got {list(disparity.shape)}.")
+    _check_floating(disparity=disparity)
     flow = jnp.stack([-disparity, jnp.zeros_like(disparity)], axis=-1)
     return warp_flow(image, flow, mode=mode, padding_mode=padding_mode)
 
@@ -136,10 +146,15 @@ def displacement_field(key, size, *, sigma=10.0, grid=3):
         key: typed PRNG key.
         size: (H, W).
         sigma: standard deviation of x and y at the grid's points, in pixels.
-        grid: points along each side; the outermost lie on the image's border.
+        grid: points along each side, at least 2; the outermost lie on the image's border.
+
+    Raises:
+        ValueError: a size or a grid out of range.
 
     Source: Ronneberger, Fischer, Brox 2015, "U-Net", section 3.1 (3 x 3 points, 10 pixels).
     """
+    size = sliding.at_least(sliding.per_axis(size, 2, "size"), 1, "size")
+    (grid,) = sliding.at_least(sliding.per_axis(grid, 1, "grid"), 2, "grid")
     vectors = sigma * jax.random.normal(key, (grid, grid, 2))
     y, x = jnp.indices(size, dtype=vectors.dtype)
     return interpolate_displacement(vectors, jnp.stack([x, y], axis=-1) + 0.5, size)
@@ -151,12 +166,24 @@ def interpolate_displacement(vectors, points, size):
 
     Args:
         vectors: [G, G, 2] float, G at least 2; the outermost stand on the canvas's border.
-        points: [..., 2], x and y with the canvas's upper left corner at 0. Outside the canvas the
-            displacement of its border goes on.
+        points: [..., 2] float, x and y with the canvas's upper left corner at 0. Outside the canvas
+            the displacement of its border goes on.
         size: (H, W) of the canvas.
+
+    Raises:
+        ValueError: arrays or a size of another form.
 
     Source: cubic convolution (Keys 1981, a = -1/2), its weights normalised at the border.
     """
+    vectors, points = jnp.asarray(vectors), jnp.asarray(points)
+    if vectors.ndim != 3 or vectors.shape != (len(vectors), len(vectors), 2) or len(vectors) < 2:
+        raise ValueError(
+            f"vectors must be [G, G, 2], G at least 2, got {list(vectors.shape)}. For a batch,"
+            " jax.vmap the function."
+        )
+    _check_floating(vectors=vectors)
+    _check_last_axis("points", points, "x and y in pixels")
+    size = sliding.at_least(sliding.per_axis(size, 2, "size"), 1, "size")
     last = vectors.shape[0] - 1
     ones = (1,) * (points.ndim - 1)
     canvas = jnp.array([size[1], size[0]], jnp.float32).reshape(*ones, 2)
@@ -184,7 +211,7 @@ def _sample(image, x, y, mode, padding_mode, align_corners):
     columns = taps.axis_taps(x.reshape(-1), width, **options)
     indices, weights = taps.cross(rows, columns, width)
     weights = weights.astype(jnp.promote_types(image.dtype, jnp.float32))
-    sampled = taps.weighted_rows(image.reshape(-1, channels), indices, weights)
+    sampled = taps.weighted_rows(jax.lax.collapse(image, 0, 2), indices, weights)
     return sampled.reshape(*x.shape, channels).astype(image.dtype)
 
 

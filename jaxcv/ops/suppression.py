@@ -4,6 +4,7 @@ Boxes are x1, y1, x2, y2 in pixels, continuous (no +1).
 """
 
 import functools
+import numbers
 
 import jax
 import jax.numpy as jnp
@@ -81,13 +82,14 @@ def soft_nms(
     """Boxes best first, where each lowers the scores of those it overlaps instead of dropping them.
 
     Args:
-        boxes: [N, 4] float. A bfloat16 or float16 one is computed in float32.
+        boxes: [N, 4] float. A bfloat16 or float16 one is computed in float32. One that is not
+            finite never takes part.
         scores: [N] float. The lower index goes first among equals; nan never takes part.
         method: "linear": scores are multiplied by 1 - IoU where the IoU is at least
             `iou_threshold`; "gaussian": all by exp(-IoU^2 / sigma).
         iou_threshold: of "linear".
         sigma: of "gaussian", above 0.
-        score_threshold: ends when the best score that is left is below it.
+        score_threshold: ends when the best score that is left is below it (never if None).
         max_outputs: take so many at most (all if None): the size of the result.
         valid: [N] bool, which boxes take part (all if None).
 
@@ -105,7 +107,7 @@ def soft_nms(
     Cost: O(N max_outputs) time.
     """
     boxes, scores, valid = _checked(boxes, scores, valid)
-    _check_count(max_outputs)
+    count = _checked_count(max_outputs, len(scores))
     if method not in ("linear", "gaussian"):
         raise ValueError(f"method must be 'linear' or 'gaussian', got {method!r}")
     if not isinstance(sigma, jax.Array) and not sigma > 0:
@@ -116,9 +118,9 @@ def soft_nms(
         valid,
         _least_not_below(_checked_threshold(iou_threshold), _precision(boxes)),
         sigma,
-        score_threshold,
+        -np.inf if score_threshold is None else score_threshold,
         method=method,
-        count=len(scores) if max_outputs is None else max_outputs,
+        count=count,
     )
 
 
@@ -131,7 +133,8 @@ def merge_boxes(boxes, scores, *, match_threshold=0.0, valid=None):
     first.
 
     Args:
-        boxes: [N, 4] float. A bfloat16 or float16 one is computed in float32.
+        boxes: [N, 4] float. A bfloat16 or float16 one is computed in float32. One that is not
+            finite takes no part.
         scores: [N] float. A nan score takes its box out.
         match_threshold: pixels.
         valid: [N] bool, which boxes take part (all if None).
@@ -156,7 +159,7 @@ def merge_boxes(boxes, scores, *, match_threshold=0.0, valid=None):
 
 def _nms(boxes, scores, classes, iou_threshold, max_outputs, score_threshold, valid):
     boxes, scores, valid = _checked(boxes, scores, valid)
-    _check_count(max_outputs)
+    count = _checked_count(max_outputs, len(scores))
     if classes is not None:
         classes = jnp.asarray(classes)
         if classes.shape != scores.shape or not jnp.issubdtype(classes.dtype, jnp.integer):
@@ -165,7 +168,6 @@ def _nms(boxes, scores, classes, iou_threshold, max_outputs, score_threshold, va
                 f" got {list(classes.shape)} {classes.dtype}"
             )
     threshold = _most_not_above(_checked_threshold(iou_threshold), _precision(boxes))
-    count = len(scores) if max_outputs is None else max_outputs
     # A selection has no gradient: without tangents the loops below need no rule for them.
     boxes, scores = jax.lax.stop_gradient((boxes, scores))
     return _keep(boxes, scores, classes, valid, threshold, score_threshold, count=count)
@@ -199,10 +201,8 @@ def _soft_nms(boxes, scores, valid, iou_threshold, sigma, score_threshold, *, me
     n, dtype = len(scores), scores.dtype
     if n == 0:
         return jnp.zeros(count, jnp.int32), jnp.zeros(count, dtype), jnp.zeros(count, bool)
-    planes = greedy.planes(_computed(boxes))
-    scores = _computed(scores)
-    left = ~jnp.isnan(scores) if valid is None else valid & ~jnp.isnan(scores)
-    scores = jnp.where(left, scores, 0)  # behind a mask nan still spoils gradients
+    boxes, scores, left = _taking_part(boxes, scores, valid)
+    planes = greedy.planes(boxes)
     place = jnp.arange(n, dtype=jnp.int32)
 
     def take(state, _):
@@ -224,6 +224,16 @@ def _soft_nms(boxes, scores, valid, iou_threshold, sigma, score_threshold, *, me
     return indices, taken.astype(dtype), found
 
 
+def _taking_part(boxes, scores, valid):
+    """Boxes and scores in the precision of the computation, 0 where they take no part: also [N]."""
+    boxes, scores = _computed(boxes), _computed(scores)
+    left = jnp.isfinite(boxes).all(1) & ~jnp.isnan(scores)
+    if valid is not None:
+        left &= valid
+    # Behind a mask nan still spoils gradients.
+    return jnp.where(left[:, None], boxes, 0), jnp.where(left, scores, 0), left
+
+
 def _iou(one, others):
     """IoU of one box with others [N], 0 for 0/0; gradients are finite."""
     common, union = greedy.common_and_union(one, others)
@@ -234,9 +244,7 @@ def _iou(one, others):
 def _merge_boxes(boxes, scores, valid, match_threshold):
     n = len(scores)
     dtypes = boxes.dtype, scores.dtype
-    boxes, scores = _computed(boxes), _computed(scores)
-    left = ~jnp.isnan(scores) if valid is None else valid & ~jnp.isnan(scores)
-    boxes, scores = jnp.where(left[:, None], boxes, 0), jnp.where(left, scores, 0)
+    boxes, scores, left = _taking_part(boxes, scores, valid)
     if n == 0:
         return boxes.astype(dtypes[0]), scores.astype(dtypes[1]), left
     before = np.tri(n, k=-1, dtype=bool).T  # [i, j]: i < j, each pair once
@@ -301,12 +309,15 @@ def _checked_threshold(iou_threshold):
     return float(iou_threshold)
 
 
-def _check_count(max_outputs):
-    if max_outputs is not None and (not isinstance(max_outputs, int) or max_outputs < 0):
+def _checked_count(max_outputs, boxes):
+    if max_outputs is None:
+        return boxes
+    if not isinstance(max_outputs, numbers.Integral) or max_outputs < 0:
         raise ValueError(
             f"max_outputs must be an int of at least 0 or None, got {max_outputs!r}:"
             " it is the size of the result, so under jit it must be static"
         )
+    return int(max_outputs)
 
 
 def _checked(boxes, scores, valid):

@@ -38,7 +38,9 @@ def axis_taps(position, size, *, mode="bilinear", padding_mode="zeros", align_co
         mode, padding_mode, align_corners: those of `ops.grid_sample`; T is 1 for "nearest", 2 for
             "bilinear" and 4 for "bicubic". A tap that reads a zero outside has weight 0.
     """
-    position = jnp.where(jnp.isnan(position), -_FAR, jnp.clip(position, -_FAR, _FAR))
+    # Reflections repeat for ever: of these only what is not finite is moved.
+    far = jnp.finfo(position.dtype).max / 4 if padding_mode == "reflection" else _FAR
+    position = jnp.where(jnp.isnan(position), -far, jnp.clip(position, -far, far))
     if mode == "bicubic":
         low = jnp.floor(position)
         weights = _cubic_weights(position - low)
@@ -132,7 +134,7 @@ def _gradients_of_batch(batch, batched, *arrays):
     count = features.shape[1]
     indices = indices + count * jnp.arange(batch, dtype=indices.dtype)[:, None, None]
     by_features, by_weights = _gradients(
-        *(array.reshape(-1, array.shape[-1]) for array in (features, indices, weights, cotangent))
+        *(jax.lax.collapse(array, 0, 2) for array in (features, indices, weights, cotangent))
     )
     return (by_features.reshape(features.shape), by_weights.reshape(weights.shape)), (True, True)
 

@@ -96,6 +96,7 @@ OFFSET = jnp.zeros((4, 6, 12))
         ),
         (lambda: ops.deform_conv2d(IMAGE, OFFSET, KERNEL[0]), r"kernel must be \[h, w, in, out\]"),
         (lambda: ops.deform_conv2d(IMAGE[..., :3], OFFSET, KERNEL), "does not fit the image's 3"),
+        (lambda: ops.deform_conv2d(IMAGE, OFFSET, KERNEL[:, :, :0]), "does not fit the image's 4"),
         (lambda: ops.deform_conv2d(IMAGE, OFFSET[1:], KERNEL), r"offset must be \[4, 6, 12 G\]"),
         (lambda: ops.deform_conv2d(IMAGE, OFFSET, KERNEL, OFFSET), r"mask must be \[4, 6, 6\]"),
     ],

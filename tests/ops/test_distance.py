@@ -34,6 +34,9 @@ def test_distances_by_hand():
     want = np.hypot(2 * np.indices((3, 5))[0], 0.5 * np.indices((3, 5))[1])
     got = ops.distance_transform(mask, sampling=(2, 0.5))
     np.testing.assert_allclose(got, want, rtol=1e-6)
+    want = 2 * np.hypot(*np.indices((3, 5)))
+    got = ops.distance_transform(mask.tolist(), sampling=np.float32(2))
+    np.testing.assert_allclose(got, want, rtol=1e-6)
 
 
 def test_without_background_all_is_infinitely_far_and_without_foreground_0():
@@ -60,3 +63,5 @@ def test_distance_transform_names_the_wrong_argument():
         ops.distance_transform(jnp.ones((3, 5)))
     with pytest.raises(ValueError, match="sampling must be positive"):
         ops.distance_transform(jnp.ones((3, 5), bool), sampling=0)
+    with pytest.raises(ValueError, match=r"sampling must be a number or a pair.*\(1, 2, 3\)"):
+        ops.distance_transform(jnp.ones((3, 5), bool), sampling=(1, 2, 3))

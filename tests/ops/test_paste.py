@@ -49,6 +49,14 @@ def test_a_box_outside_inverted_or_not_finite_leaves_the_image_empty():
     np.testing.assert_array_equal(got, np.zeros((4, 20, 30)))
 
 
+def test_double_precision_gives_what_single_gives():
+    want = ops.paste_masks(MASKS, BOXES, (20, 30))
+    with jax.enable_x64(True):
+        got = ops.paste_masks(np.float64(MASKS), np.float64(BOXES), (20, 30))
+        assert got.dtype == np.float64
+        np.testing.assert_allclose(got, want, atol=1e-6)
+
+
 def test_the_form_for_a_gpu_agrees_with_that_for_a_cpu():
     corners = paste._corners(jnp.asarray(BOXES), 1.0)
     masks = jnp.asarray(MASKS)

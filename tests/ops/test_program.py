@@ -44,11 +44,31 @@ def test_options_are_given_in_any_form_that_the_op_takes():
     assert jax.jit(stretched)(np.ones(3), 3)[0] == 18
 
 
+@pytest.mark.parametrize(
+    ("op", "arrays"),
+    [
+        (ops.grid_sample, (IMAGE, IMAGE[0])),
+        (ops.affine_grid, (IMAGE[:2, :3, 0], (2, 3))),
+        (ops.warp_flow, (IMAGE, IMAGE)),
+        (ops.warp_disparity, (IMAGE, IMAGE[..., 0])),
+        (ops.interpolate_displacement, (IMAGE[:3, :3], IMAGE[0], (4, 5))),
+        (ops.deform_conv2d, (IMAGE, IMAGE, np.ones((1, 1, 2, 3), np.float32))),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_lists_are_taken_for_arrays(op, arrays):
+    lists = [array.tolist() if isinstance(array, np.ndarray) else array for array in arrays]
+    np.testing.assert_array_equal(op(*lists), op(*arrays))
+
+
 def test_errors_name_the_op_and_its_own_checks_speak():
-    with pytest.raises(TypeError, match="unexpected keyword argument 'scale'"):
-        stretched(np.ones(3), scale=2)
-    with pytest.raises(TypeError, match="missing a required argument: 'array'"):
-        stretched()
+    for call, message in (
+        (lambda: stretched(np.ones(3), scale=2), "got an unexpected keyword argument 'scale'"),
+        (lambda: stretched(np.ones(3), 2, (1, 1)), "too many positional arguments"),
+        (lambda: stretched(), "missing a required argument: 'array'"),
+    ):
+        with pytest.raises(TypeError, match=rf"^stretched\(\) {message}$"):
+            call()
     with pytest.raises(ValueError, match=r"shape must be a pair, got \(3,\)"):
         stretched(np.ones(3), shape=[3])
     image = np.ones((1, 4, 4, 1), np.float32)

@@ -59,6 +59,35 @@ def test_the_gradient_of_equal_maxima_goes_to_the_first_in_row_order():
     np.testing.assert_array_equal(gradient[..., 0], [[0, 1, 0], [0, 0, 0]])
 
 
+@pytest.mark.parametrize("place", range(3))
+def test_a_pixel_of_nan_is_no_maximum_wherever_it_stands(place):
+    row = np.insert(np.float32([2, 1]), place, np.nan)
+    image, box = jnp.asarray(row)[None, :, None], jnp.array([[0.0, 0, 2, 0]])
+    output, pullback = jax.vjp(lambda image: ops.roi_pool(image, box, 1), image)
+    assert output.ravel() == 2
+    np.testing.assert_array_equal(pullback(jnp.ones_like(output))[0].ravel(), row == 2)
+
+
+def test_a_bin_of_nothing_but_nan_is_nan_and_of_minus_infinity_that():
+    image = jnp.array([[np.nan, np.nan], [-np.inf, np.nan]])[:, :, None]
+    boxes = jnp.array([[0.0, 0, 1, 0], [0, 0, 1, 1]])
+    np.testing.assert_array_equal(ops.roi_pool(image, boxes, 1).ravel(), [np.nan, -np.inf])
+
+
+def test_the_maximum_of_a_surface_passes_over_a_pixel_of_nan():
+    # Crossings within one pixel of the nan at (0, 3) are nan; of the others (1, 1) is largest.
+    image = jnp.zeros((2, 4, 1)).at[1, 1].set(5).at[0, 3].set(jnp.nan)
+    got = ops.roi_align(image, jnp.array([[0.0, 0, 3, 1]]), 1, reduction="max")
+    assert got.ravel() == 5
+
+
+def test_the_maximum_of_a_surface_is_0_where_a_box_lies_outside():
+    image = jnp.ones((8, 8, 1))
+    boxes = jnp.array([[0.0, 100, 3, 103], [-50, -50, -40, -40], [0, 6, 3, 20]])
+    got = ops.roi_align(image, boxes, 1, reduction="max")
+    np.testing.assert_array_equal(got.ravel(), [0, 0, 1])
+
+
 def test_a_box_that_is_not_finite_gives_nan():
     boxes = jnp.array([[0, 0, 3, 3], [jnp.nan, 0, 3, 3], [0, 0, jnp.inf, 3]])
     got = ops.roi_pool(jnp.ones((4, 5, 1)), boxes, 1)

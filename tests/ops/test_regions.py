@@ -195,6 +195,13 @@ def test_no_boxes_give_an_empty_output_and_a_gradient_of_zeros():
     np.testing.assert_array_equal(pullback(output)[0], jnp.zeros_like(image))
 
 
+def test_no_channels_give_an_empty_output():
+    box = jnp.array([[0.0, 0, 2, 2]])
+    for function in (ops.roi_align, ops.roi_pool):
+        align = jax.jit(jax.vmap(lambda image, function=function: function(image, box, 2)))
+        assert align(jnp.ones((3, 4, 5, 0))).shape == (3, 1, 2, 2, 0)
+
+
 def test_a_box_that_is_not_finite_gives_nan_and_no_gradient():
     image = jnp.ones((4, 5, 1))
     boxes = jnp.array([[0, 0, 3, 3], [jnp.nan, 0, 3, 3], [0, 0, jnp.inf, 3]])
@@ -247,6 +254,12 @@ BOX = jnp.zeros((1, 4))
         (lambda: ops.roi_align(IMAGE, BOX, (2, 0)), "output_size must be at least 1"),
         (lambda: ops.roi_align(IMAGE, BOX, 2, reduction="sum"), 'must be "mean" or "max"'),
         (lambda: ops.roi_align(IMAGE, BOX, 2, max_sampling_ratio=0), "max_sampling_ratio must be"),
+        (lambda: ops.roi_align(IMAGE, BOX, 2, sampling_ratio=2.0), r"sampling_ratio must be.*2\.0"),
+        (lambda: ops.ps_roi_align(IMAGE, BOX, 2, sampling_ratio=None), "must be an int.*None"),
+        (
+            lambda: ops.roi_align(IMAGE, BOX, 2, max_sampling_ratio=3.5),
+            r"max_sampling_ratio must be an int or None, got 3\.5",
+        ),
         (lambda: ops.ps_roi_align(IMAGE, BOX, 3), "multiple of 3 x 3 channels.*got 4"),
         (
             lambda: ops.multiscale_roi_align([IMAGE], BOX, 2, spatial_scales=(1, 0.5)),

@@ -262,9 +262,24 @@ def test_positions_that_are_no_numbers_lie_far_outside_and_gradients_are_finite(
     found = values_and_gradients(IMAGE, grid)
     assert all(np.isfinite(array).all() for array in found)
     got, _, by_grid = found
-    assert not by_grid[~(jnp.abs(grid) <= 1)].any()
+    outside = ~jnp.isfinite(grid) if padding_mode == "reflection" else ~(jnp.abs(grid) <= 1)
+    assert not by_grid[outside].any()
     if padding_mode == "zeros":
         assert not got[:4].any()
+
+
+def test_reflection_repeats_far_outside():
+    # Five pixels, there and back in 8; float32 still counts pixels there.
+    image = jnp.arange(5.0)[None, :, None]
+    x = jnp.array([2**23 + 1, 2**23 + 6, -(2**23) - 3]) / 2 - 1
+    grid = jnp.stack([x, jnp.zeros(3)], axis=-1)
+    got = ops.grid_sample(image, grid, padding_mode="reflection", align_corners=True)
+    np.testing.assert_array_equal(got[:, 0], [1, 2, 3])
+
+
+def test_an_image_without_channels_gives_none():
+    sample = jax.jit(jax.vmap(ops.grid_sample))
+    assert sample(jnp.ones((2, 5, 7, 0)), jnp.zeros((2, 3, 2))).shape == (2, 3, 0)
 
 
 def test_bfloat16_is_sampled_in_float32():
@@ -349,6 +364,26 @@ def test_every_form_of_calling_gives_the_same(name):
         (lambda: ops.affine_grid(jnp.eye(2, 3), (0, 4)), "size must be .*at least 1"),
         (lambda: ops.warp_flow(IMAGE, jnp.zeros((4, 2))), r"flow must be \[H, W, 2\]"),
         (lambda: ops.warp_disparity(IMAGE, IMAGE), r"disparity must be \[H, W\]"),
+        (
+            lambda: ops.warp_disparity(IMAGE, jnp.zeros((5, 7), int)),
+            "disparity must be floating, got int32",
+        ),
+        (
+            lambda: ops.displacement_field(jax.random.key(0), (5, 7), grid=1),
+            "grid must be at least 2",
+        ),
+        (
+            lambda: ops.interpolate_displacement(jnp.ones((1, 1, 2)), jnp.zeros((3, 2)), (5, 7)),
+            r"vectors must be \[G, G, 2\], G at least 2, got \[1, 1, 2\]",
+        ),
+        (
+            lambda: ops.interpolate_displacement(IMAGE[:3, :3, :2], jnp.zeros((3, 3)), (5, 7)),
+            r"points must be \[\.\.\., 2\].*got \[3, 3\]",
+        ),
+        (
+            lambda: ops.interpolate_displacement(IMAGE[:3, :3, :2], jnp.zeros((3, 2)), (5, 0)),
+            "size must be at least 1",
+        ),
     ],
 )
 def test_sampling_names_the_wrong_argument(call, message):

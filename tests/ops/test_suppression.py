@@ -233,6 +233,16 @@ def test_scores_at_the_threshold_do_not_take_part():
     assert selected(ops.nms(boxes, scores, 0.9, score_threshold=0.25)) == [[0]]
 
 
+def test_without_a_threshold_soft_nms_takes_every_box():
+    boxes, scores = FIVE[[0, 3]], np.float32([0.5, -2])
+    assert selected(ops.soft_nms(boxes, scores))[0] == [0]
+    assert selected(ops.soft_nms(boxes, scores, score_threshold=None)) == [[0, 1], [0.5, -2]]
+
+
+def test_a_numpy_integer_is_a_number_of_outputs():
+    assert ops.nms(FIVE, FIVE_SCORES, 0.2, max_outputs=np.int64(2))[0].tolist() == [0, 3]
+
+
 def test_more_outputs_than_boxes_are_padded():
     indices, valid = ops.nms(FIVE, FIVE_SCORES, 0.2, max_outputs=8)
     assert indices.tolist() == [0, 3, 4, 0, 0, 0, 0, 0]
@@ -327,6 +337,29 @@ def test_gradients_are_finite_at_degenerate_boxes(name):
     assert all(np.isfinite(g).all() for g in gradients)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["soft_nms", "merge_boxes"])
+def test_a_box_that_is_not_finite_takes_no_part_and_spoils_no_other(name, bad):
+    boxes = np.concatenate([[[bad, 0, 4, 4]], FIVE]).astype(np.float32)
+    scores = np.concatenate([[1], FIVE_SCORES]).astype(np.float32)
+
+    def run(boxes, scores):
+        *outputs, valid = CALLS[name](boxes, scores)
+        return sum(jnp.sum(x) for x in outputs if x.dtype == jnp.float32), (outputs, valid)
+
+    run = jax.value_and_grad(run, (0, 1), has_aux=True)
+    ((got, (outputs, _)), gradients), ((want, _), wanted) = (
+        run(boxes, scores),
+        run(FIVE, FIVE_SCORES),
+    )
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    for gradient, expected in zip(gradients, wanted):
+        assert not gradient[0].any()
+        np.testing.assert_allclose(gradient[1:], expected, rtol=1e-6)
+    if name == "merge_boxes":
+        assert not outputs[0][0].any()
+
+
 def test_merging_passes_gradients_to_the_merged():
     # Of three boxes two merge: each gives half of every side and its whole score.
     boxes = np.float32([[0, 0, 4, 4], [90, 90, 94, 94], [1, 0, 5, 4]])
@@ -353,6 +386,7 @@ def test_nms_stands_in_a_differentiated_function():
         ((np.zeros((3, 4)), np.zeros(2), 0.5), {}, r"scores must be \[3\] float.*got \[2\]"),
         ((np.zeros((3, 4)), np.zeros(3), 1.5), {}, r"iou_threshold must be from 0 to 1, got 1.5"),
         ((np.zeros((3, 4)), np.zeros(3), 0.5), {"max_outputs": -1}, r"max_outputs must be.*-1"),
+        ((np.zeros((3, 4)), np.zeros(3), 0.5), {"max_outputs": 2.0}, r"max_outputs must be.*2\.0"),
         ((np.zeros((3, 4)), np.zeros(3), 0.5), {"valid": np.ones(3)}, r"valid must be \[3\] bool"),
     ],
 )
