@@ -69,8 +69,8 @@ def kernel_gradient(x, y, geometry):
 def _kind(array, kernel_shape, geometry):
     """Which form serves: a name of the list above, or "" for XLA's own."""
     height_width, (inner, outer) = kernel_shape[:-2], kernel_shape[-2:]
-    # Half precision would be summed in half precision.
-    if len(height_width) != 2 or array.dtype not in (jnp.float32, jnp.float64):
+    # Half precision would be summed in half precision; of no images there are no rows to loop over.
+    if len(height_width) != 2 or array.dtype not in (jnp.float32, jnp.float64) or not array.size:
         return ""
     if geometry.groups > 1 and (inner, outer) == (1, geometry.groups):
         return "depthwise" if _taps(geometry) <= _MOST_TAPS else ""

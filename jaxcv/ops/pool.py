@@ -6,6 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
 from jaxcv.ops import fusion, sliding
 from jaxcv.ops.program import one_program
@@ -92,7 +94,8 @@ def max_unpool(values, indices, *, output_size, window, strides=None, padding=0)
                 f"output_size {tuple(output_size)} does not fit: its {name} gives {axis.count}"
                 f" windows, the values have {count}."
             )
-    return _unpool(values, indices, *(a._replace(count=n) for a, n in zip(axes, values.shape[1:])))
+    rows, columns = (axis._replace(count=n) for axis, n in zip(axes, values.shape[1:]))
+    return _put_back(values, indices, rows=rows, columns=columns, combine=_the_latter, places=True)
 
 
 @one_program("window", "strides", "padding", "ceil_mode", "count_include_pad", "divisor")
@@ -224,8 +227,7 @@ def _reduce(image, start, operation, rows, columns):
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _max_with_marks(image, rows, columns, places):
+def _max_with_marks(image, rows, columns, *, places):
     """Maxima, and the mark of each window's pixel that is the maximum.
 
     A pixel's mark is its place in the image, row * W + column, or without `places` its number in
@@ -249,19 +251,23 @@ def _max_with_marks(image, rows, columns, places):
             marks = jnp.where(better, start + step, marks)
         return maxima, marks
 
-    return fusion.apart(of_windows, _padded(image, rows, columns, -jnp.inf))
+    padded = _padded(jax.lax.stop_gradient(image), rows, columns, -jnp.inf)
+    maxima, marks = fusion.apart(of_windows, padded)
+    return _as_marked(image, maxima, marks, rows, columns, places), marks
 
 
-def _max_forward(image, rows, columns, places):
-    maxima, marks = _max_with_marks(image, rows, columns, places)
-    return (maxima, marks), marks
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5))
+def _as_marked(image, maxima, marks, rows, columns, places):
+    """The maxima, with the derivatives of the image's pixels that are marked."""
+    del image, marks, rows, columns, places
+    return maxima
 
 
-def _max_backward(rows, columns, places, marks, cotangents):
-    return (_put_back(cotangents[0], marks, rows, columns, jnp.add, places=places),)
-
-
-_max_with_marks.defvjp(_max_forward, _max_backward)
+@_as_marked.defjvp
+def _as_marked_jvp(rows, columns, places, primals, tangents):
+    maxima = _as_marked(*primals, rows, columns, places)  # not those given: it has derivatives too
+    tangent = _at_marks(tangents[0], primals[2], rows=rows, columns=columns, places=places)
+    return maxima, tangent
 
 
 def _marks_of_windows(rows, columns, places):
@@ -298,30 +304,25 @@ def _strided(padded, rows, columns, y, x):
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _unpool(values, indices, rows, columns):
-    return _put_back(values, indices, rows, columns, lambda _, value: value, places=True)
+def _at_marks_of_windows(values, marks, *, rows, columns, places):
+    """[B, H, W, C] -> [B, H', W', C]: of each window the pixel whose mark is its own.
+
+    Args:
+        values: [B, H, W, C] of the pixels.
+        marks: [B, H', W', C] int of the windows.
+        rows, columns: the axes.
+        places: which marks they are, as of `_max_with_marks`.
+    """
+    padded = _padded(values, rows, columns, 0)
+    start, steps = _marks_of_windows(rows, columns, places)
+    total = jnp.zeros(marks.shape, values.dtype)
+    for (i, j), step in np.ndenumerate(steps):
+        pixel = _strided(padded, rows, columns, i * rows.dilation, j * columns.dilation)
+        total = jnp.where(marks == start + step, pixel, total)
+    return total
 
 
-def _unpool_forward(values, indices, rows, columns):
-    return _unpool(values, indices, rows, columns), indices
-
-
-def _unpool_backward(rows, columns, indices, cotangent):
-    padded = _padded(cotangent, rows, columns, 0)
-    start = _places(rows.starts(), columns.starts(), columns.size)
-    total = jnp.zeros(indices.shape, cotangent.dtype)
-    for i in range(rows.window):
-        for j in range(columns.window):
-            found = indices == start + (i * columns.size + j)
-            total = jnp.where(found, _strided(padded, rows, columns, i, j), total)
-    return total, None
-
-
-_unpool.defvjp(_unpool_forward, _unpool_backward)
-
-
-def _put_back(values, marks, rows, columns, combine, *, places):
+def _put_back_to_pixels(values, marks, *, rows, columns, combine, places):
     """[B, H', W', C] -> [B, H, W, C]: at each pixel what the windows say whose mark is its own.
 
     Each pixel looks at all windows that it lies in, so that the scatter is a loop over pixels.
@@ -347,6 +348,62 @@ def _put_back(values, marks, rows, columns, combine, *, places):
         return image
 
     return fusion.apart(of_pixels, values, marks)
+
+
+def _the_latter(_, value):
+    return value
+
+
+def _linear(name, function, transpose):
+    """`function` of values and marks, linear in the values, as a primitive with its transpose.
+
+    So it has derivatives of every order in both modes; JAX's own rules would transpose it into
+    sums over padded images, tap by tap. Axes in front of its arrays' four are those of `vmap`.
+    """
+    primitive = Primitive(f"pool_{name}")
+    options = ("rows", "columns", "combine", "places")
+    primitive.def_impl(jax.jit(primitive.bind, static_argnames=options))
+    mapped = functools.partial(_mapped, function)
+    primitive.def_abstract_eval(functools.partial(_abstract, mapped))
+    mlir.register_lowering(primitive, mlir.lower_fun(mapped, multiple_results=False))
+    batching.primitive_batchers[primitive] = functools.partial(_batched, primitive)
+    ad.deflinear2(primitive, lambda g, _, marks, **options: [transpose(g, marks, **options), None])
+    # Marks have no tangent.
+    ad.defjvp(primitive, lambda g, _, marks, **options: primitive.bind(g, marks, **options), None)
+    return primitive.bind
+
+
+def _mapped(function, values, marks, **options):
+    function = functools.partial(function, **options)
+    for _ in values.shape[:-4]:
+        function = jax.vmap(function)
+    return function(values, marks)
+
+
+def _abstract(function, values, marks, **options):
+    shape = jax.eval_shape(functools.partial(function, **options), values, marks).shape
+    return values.update(shape=shape, weak_type=False)
+
+
+def _batched(primitive, arrays, axes, **options):
+    count = next(a.shape[axis] for a, axis in zip(arrays, axes) if axis is not None)
+    arrays = [
+        jnp.broadcast_to(a, (count, *a.shape)) if axis is None else jnp.moveaxis(a, axis, 0)
+        for a, axis in zip(arrays, axes)
+    ]
+    return primitive.bind(*arrays, **options), 0
+
+
+_at_marks = _linear(
+    "at_marks",
+    _at_marks_of_windows,
+    lambda g, marks, **options: _put_back(g, marks, combine=jax.lax.add, **options),
+)
+_put_back = _linear(
+    "put_back",
+    _put_back_to_pixels,
+    lambda g, marks, combine, **options: _at_marks(g, marks, **options),
+)
 
 
 def _repeated(array, axis, place, fill):

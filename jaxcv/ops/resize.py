@@ -8,6 +8,8 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
 from jaxcv.ops.program import one_program
 
@@ -92,9 +94,23 @@ class _Axis:
         return self.size == self.result and np.array_equal(self.matrix, np.eye(self.size))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _along(array, place, axis):
-    """Resizes axis `place` of [H, W, C]. A linear map: its gradient is by the transpose."""
+    """Resizes axis `place` of [..., H, W, C], 0 or 1 of the last three.
+
+    A linear map, as a primitive: its transpose is another resizing, not a scatter of each tap.
+    """
+    return _along_p.bind(array, place=place, axis=axis)
+
+
+def _along_lowered(array, *, place, axis):
+    function = functools.partial(_resized, place=place, axis=axis)
+    for _ in array.shape[:-3]:
+        function = jax.vmap(function)
+    return function(array)
+
+
+def _resized(array, place, axis):
+    """Of [H, W, C]."""
     indices, weights = _taps(axis)
     if indices is None:
         matrix = jnp.asarray(weights, array.dtype)
@@ -107,16 +123,27 @@ def _along(array, place, axis):
     return total
 
 
-def _along_forward(array, place, axis):
-    return _along(array, place, axis), None
+def _along_shape(array, *, place, axis):
+    shape = list(array.shape)
+    shape[place - 3] = axis.size if axis.transposed else axis.result
+    return array.update(shape=tuple(shape), weak_type=False)
 
 
-def _along_backward(place, axis, _, cotangent):
+def _along_transpose(cotangent, _, *, place, axis):
     transpose = dataclasses.replace(axis, transposed=not axis.transposed)
-    return (_along(cotangent, place, transpose),)
+    return [_along(cotangent, place, transpose)]
 
 
-_along.defvjp(_along_forward, _along_backward)
+def _along_batched(arrays, axes, **options):
+    return _along_p.bind(jnp.moveaxis(arrays[0], axes[0], 0), **options), 0
+
+
+_along_p = Primitive("resize_along")
+_along_p.def_impl(jax.jit(_along_p.bind, static_argnames=("place", "axis")))
+_along_p.def_abstract_eval(_along_shape)
+mlir.register_lowering(_along_p, mlir.lower_fun(_along_lowered, multiple_results=False))
+batching.primitive_batchers[_along_p] = _along_batched
+ad.deflinear2(_along_p, _along_transpose)
 
 
 @functools.lru_cache(maxsize=256)

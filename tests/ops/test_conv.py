@@ -134,6 +134,26 @@ def test_unet_sizes():
     assert sizes == [568, 280, 136, 64, 28, 52, 100, 196, 388]
 
 
+@pytest.mark.parametrize(
+    ("kernel", "options"),
+    [
+        ((3, 3, 4, 8), {"padding": 1}),
+        ((1, 1, 4, 8), {}),
+        ((2, 2, 4, 8), {"strides": 2}),
+        ((3, 3, 1, 4), {"groups": 4}),
+        ((3, 3, 2, 8), {"groups": 2}),
+    ],
+)
+def test_an_empty_batch_has_gradients(kernel, options):
+    def loss(image, kernel):
+        return jnp.square(ops.conv(image, kernel, **options)).sum()
+
+    empty = jnp.zeros((0, 8, 6, 4))
+    by_image, by_kernel = jax.grad(loss, (0, 1))(empty, jnp.ones(kernel))
+    assert by_image.shape == empty.shape
+    np.testing.assert_array_equal(by_kernel, np.zeros(kernel))
+
+
 def test_conv_keeps_bfloat16():
     image, kernel = jnp.ones((1, 4, 4, 2), jnp.bfloat16), jnp.ones((3, 3, 2, 2), jnp.bfloat16)
     assert ops.conv(image, kernel).dtype == jnp.bfloat16

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,12 +94,16 @@ def test_argmax_of_infinities_lies_in_the_image_and_nan_is_not_lost():
     np.testing.assert_array_equal(np.isnan(maxima[0, :, :, 0]), [[False, False], [False, True]])
 
 
+# The program of `ops.max_pool` would be kept, whatever `_MOST_TAPS` is by then.
+as_written = ops.max_pool.__wrapped__
+
+
 @pytest.mark.parametrize("options", [{"window": 3, "strides": 2, "padding": 1}, {"window": 2}])
 def test_both_forms_of_max_pool_have_the_same_gradient(options, monkeypatch):
     image = jax.random.randint(jax.random.key(0), (2, 7, 9, 3), 0, 4).astype(jnp.float32)
 
     def gradient():
-        value, pullback = jax.vjp(lambda x: ops.max_pool(x, **options), image)
+        value, pullback = jax.vjp(lambda x: as_written(x, **options), image)
         return pullback(jax.random.normal(jax.random.key(1), value.shape))[0]
 
     want = gradient()
@@ -109,6 +115,67 @@ def test_the_gradient_of_equal_maxima_goes_to_the_first_in_row_order():
     image = jnp.array([[1.0, 3, 3], [3, 3, 0]])[None, :, :, None]
     gradient = jax.grad(lambda x: ops.max_pool(x, window=2, strides=1).sum())(image)
     np.testing.assert_array_equal(gradient[0, :, :, 0], [[0, 2, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"window": 2},
+        {"window": 2, "strides": 1, "padding": "SAME"},
+        {"window": 3, "strides": 2, "padding": 1},
+        {"window": 3, "strides": 2, "ceil_mode": True},
+    ],
+    ids=str,
+)
+def test_derivatives_in_forward_mode_and_of_second_order_equal_those_of_xla(options, monkeypatch):
+    image, direction = jax.random.normal(jax.random.key(0), (2, 1, 6, 7, 2))  # no equal values
+
+    def derivatives():
+        pooled = functools.partial(as_written, **options)
+        gradient = jax.grad(lambda x: (pooled(x) ** 3).sum())
+        again = jax.checkpoint(lambda x: jnp.vdot(gradient(x), direction))
+        derivatives = {
+            "tangent": lambda x: jax.jvp(pooled, (x,), (direction,))[1],
+            "jacobian": jax.jacfwd(pooled),
+            "forward over reverse": lambda x: jax.jvp(gradient, (x,), (direction,))[1],
+            "reverse over reverse": jax.grad(again),
+            "many": lambda x: jax.vmap(jax.grad(again))(jnp.stack([x, -x])),
+        }
+        return jax.jit(lambda x: {name: of(x) for name, of in derivatives.items()})(image)
+
+    got = derivatives()
+    monkeypatch.setattr(pool, "_MOST_TAPS", 0)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5), got, derivatives())
+
+
+def test_the_tangent_of_equal_maxima_is_that_of_the_first_in_row_order():
+    image = jnp.array([[1.0, 3, 3], [3, 3, 0]])[None, :, :, None]
+    pixels = jnp.arange(6.0).reshape(image.shape)
+    pooled = lambda x: ops.max_pool(x, window=2, strides=1)  # noqa: E731
+    tangent = jax.jvp(pooled, (image,), (pixels,))[1]
+    np.testing.assert_array_equal(tangent[0, :, :, 0], [[1, 1]])
+    np.testing.assert_array_equal(jax.jacfwd(pooled)(image), jax.jacrev(pooled)(image))
+
+
+def test_unpooling_has_forward_mode():
+    image = jax.random.normal(jax.random.key(0), (1, 4, 6, 2))
+
+    def there_and_back(x):
+        maxima, places = ops.max_pool_with_argmax(x, window=2)
+        return ops.max_unpool(maxima**2, places, output_size=(4, 6), window=2)
+
+    jacobian = jax.jacrev(there_and_back)(image)
+    np.testing.assert_array_equal(jax.jacfwd(there_and_back)(image), jacobian)
+    assert np.count_nonzero(jacobian) == 12  # one for each window and channel
+
+
+def test_shard_map_knows_along_which_axes_a_gradient_varies():
+    mesh = jax.make_mesh((1,), ("device",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("device")
+    image = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    gradient = jax.grad(lambda x: ops.max_pool(x, window=2).sum())
+    got = jax.shard_map(gradient, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=True)(image)
+    np.testing.assert_array_equal(got, gradient(image))
 
 
 def test_ceil_mode_takes_a_window_larger_than_the_image():

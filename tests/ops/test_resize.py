@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -167,6 +169,31 @@ def test_the_gradient_is_the_adjoint(size):
     np.testing.assert_allclose((gradient * image).sum(), value(image), rtol=1e-4, atol=1e-4)
     second = jax.grad(lambda x: (jax.grad(value)(x) * x).sum())(image)
     np.testing.assert_allclose(second, gradient, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(3, 40), (40, 1)])  # by taps, and by matrix products
+def test_forward_mode_resizes_the_tangent(size):
+    images, tangents = jax.random.normal(jax.random.key(0), (2, 3, 6, 70, 2))
+    resize = functools.partial(ops.resize, size=size, mode="bicubic", antialias=True)
+    tangent = jax.jvp(resize, (images[0],), (tangents[0],))[1]
+    np.testing.assert_allclose(tangent, resize(tangents[0]), atol=1e-6)
+
+    def product(image, tangent):
+        gradient = jax.grad(lambda x: (resize(x) ** 3).sum())
+        return jax.jvp(jax.checkpoint(gradient), (image,), (tangent,))[1]
+
+    # That gradient is quadratic, so (g(x + t) - g(x - t)) / 2 is its derivative, exactly.
+    gradient = jax.grad(lambda x: (resize(x) ** 3).sum())
+    want = [(gradient(x + t) - gradient(x - t)) / 2 for x, t in zip(images, tangents)]
+    got = jax.vmap(product, (0, 3), 3)(images, jnp.moveaxis(tangents, 0, 3))
+    np.testing.assert_allclose(jnp.moveaxis(got, 3, 0), want, atol=1e-4)
+
+
+def test_the_jacobian_is_the_same_in_both_modes():
+    for mode in ("area", "bilinear", "bicubic"):
+        resize = functools.partial(ops.resize, scale=1.5, mode=mode)
+        image = jnp.zeros((3, 2, 1))
+        np.testing.assert_array_equal(jax.jacfwd(resize)(image), jax.jacrev(resize)(image))
 
 
 def test_nearest_copies_labels_and_bfloat16_is_summed_in_float32():
