@@ -32,8 +32,7 @@ def create(config, *, image_size):
     whole = all(isinstance(size, int) for size in sizes)
     if not whole or min((config.ten_crop, *sizes)) < 0 or 0 in sizes:
         raise ValueError(
-            "views.sizes and views.ten_crop must be pixels, got"
-            f" {sizes} and {config.ten_crop}."
+            f"views.sizes and views.ten_crop must be pixels, got {sizes} and {config.ten_crop}."
         )
     smallest = min(sizes or (image_size,))
     if smallest and config.ten_crop > smallest:

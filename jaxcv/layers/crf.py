@@ -20,7 +20,8 @@ class CRFasRNN(nn.Module):
     the image.
 
     Terms are `ops.Gaussian` and `ops.Bilateral`, their compatibility a number. `max_points`: room
-    for lattice points in each term, as of `ops.lattice_kernel`; beyond it the output is nan.
+    for lattice points in each term, as of `ops.lattice_kernel`; beyond it the output is nan. The
+    filter "exact" needs none.
 
     Source: Zheng et al., "Conditional random fields as recurrent neural networks", 2015. There
     filters are normalised "after", there are 5 steps in training and 10 in testing, and colours up
@@ -34,15 +35,19 @@ class CRFasRNN(nn.Module):
 
     @nn.compact
     def __call__(self, logits, image):
+        _check(self)
         if logits.ndim != 4 or image.ndim != 4 or logits.shape[:3] != image.shape[:3]:
             raise ValueError(
                 "logits and image must be [B, H, W, L] and [B, H, W, C] of one size, got"
                 f" {list(logits.shape)} and {list(image.shape)}."
             )
         labels = logits.shape[-1]
-        mixing = self.param("compatibility", lambda _: -jnp.eye(labels))
+        dtype = jnp.promote_types(logits.dtype, jnp.float32)
+        mixing = self.param("compatibility", lambda _: -jnp.eye(labels, dtype=jnp.float32))
         weights = [
-            self.param(f"weight{i}", nn.initializers.constant(term.compatibility), (labels,))
+            self.param(
+                f"weight{i}", nn.initializers.constant(term.compatibility), (labels,), jnp.float32
+            )
             for i, term in enumerate(self.terms)
         ]
         mixings = tuple(mixing * weight[None] for weight in weights)
@@ -52,8 +57,25 @@ class CRFasRNN(nn.Module):
                 image, self.terms, filter=self.filter, max_points=self.max_points
             )
             kernels = tuple(term.kernel for term in built)
-            energies = -logits.reshape(-1, labels).astype(mixing.dtype)
+            energies = -logits.reshape(-1, labels).astype(dtype)
             refined = crf.field_logits(energies, kernels, mixings, iterations=self.iterations)
             return refined.reshape(logits.shape).astype(logits.dtype)
 
         return jax.vmap(one)(logits, image)
+
+
+def _check(layer):
+    crf.check_iterations(layer.iterations)
+    if layer.filter == "lattice" and layer.max_points is None:
+        raise ValueError(
+            "max_points must be given for the filter 'lattice', whose size cannot depend on a"
+            " batch's values, got None. Or take the filter 'exact'."
+        )
+    for term in layer.terms:
+        if not isinstance(term, (ops.Gaussian, ops.Bilateral)):
+            raise ValueError(f"terms must be Gaussian or Bilateral, got {term!r}.")
+        if jnp.ndim(term.compatibility) != 0:
+            raise ValueError(
+                "compatibility of a term must be a number, where each label's weight starts, got"
+                f" {term.compatibility!r}."
+            )

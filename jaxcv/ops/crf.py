@@ -74,16 +74,25 @@ def build_terms(image, terms, *, filter="lattice", max_points=None):
     """Terms with their kernels built: a tuple of `Pairwise`.
 
     Args:
-        image: [H, W, C], any real dtype.
+        image: [H, W, C], any real dtype, or None if all terms are `Pairwise`.
         terms: any number of `Gaussian`, `Bilateral` and `Pairwise`; the last stay as they are.
         filter: "lattice" or "exact"; `jaxcv.ops.gaussian_filter` says which is when wanted.
         max_points: of lattices: static room for their points, an int for all or one for each term.
             None, outside jit only: counted.
 
     Raises:
-        ValueError: an image that is not [H, W, C], an unknown filter, wrong bandwidths or
-            normalisations, no `max_points` where the image is traced.
+        ValueError: an image that is not [H, W, C] or missing, an unknown filter, wrong bandwidths
+            or normalisations, no `max_points` where the image is traced.
     """
+    if image is not None:
+        image = jnp.asarray(image)
+        if image.ndim != 3 or 0 in image.shape[:2]:
+            raise ValueError(
+                f"image must be [H, W, C], H and W above 0, got {list(image.shape)}. For a batch,"
+                " jax.vmap the function."
+            )
+    elif not all(isinstance(term, Pairwise) for term in terms):
+        raise ValueError("image may be None only where all terms are Pairwise.")
     if filter not in ("lattice", "exact"):
         raise ValueError(f"filter must be 'lattice' or 'exact', got {filter!r}.")
     rooms = max_points if isinstance(max_points, (tuple, list)) else [max_points] * len(terms)
@@ -104,9 +113,11 @@ def dense_crf(unary, image, terms, *, iterations=10, filter="lattice", max_point
         iterations: static, 0 or more.
 
     Returns:
-        [H, W, L] of the dtype of `unary`; over labels they sum to 1. What is narrower than float32
-        is computed in float32. Differentiable in `unary` and compatibilities (once, in reverse);
-        not in the image.
+        [H, W, L] of the dtype of `unary`; over labels they sum to 1. All are nan (and labels of
+        `map_labels` -1) where a lattice has more points than `max_points` or, as `lattice_kernel`
+        says, a bandwidth is too small. What is narrower than float32 is computed in float32.
+        Differentiable in `unary` and compatibilities (once, in reverse); not in the image. A batch
+        over an explicit mesh: exact filters under `vmap`, lattices in a `jax.shard_map`.
 
     Raises:
         ValueError: shapes that do not fit, and as of `build_terms`.
@@ -134,7 +145,8 @@ def mean_field(unary, terms, *, iterations=10):
     Raises:
         ValueError: shapes that do not fit.
     """
-    _check_iterations(iterations)
+    check_iterations(iterations)
+    unary = jnp.asarray(unary)
     flat, kernels, mixings = _prepared(unary, terms)
     marginals = _marginals(flat, kernels, mixings, iterations=iterations)
     return marginals.reshape(unary.shape).astype(unary.dtype)
@@ -147,9 +159,9 @@ def mean_field_history(unary, terms, *, iterations=10):
         marginals: [iterations + 1, ..., L], the first those of the unaries.
         divergence: [iterations + 1] float32, of `mean_field_divergence`.
     """
-    _check_iterations(iterations)
+    check_iterations(iterations)
+    unary = jnp.asarray(unary)
     flat, kernels, mixings = _prepared(unary, terms)
-
     history, divergence = _history(flat, kernels, mixings, iterations=iterations)
     return history.reshape(-1, *unary.shape).astype(unary.dtype), divergence
 
@@ -168,6 +180,7 @@ def mean_field_divergence(unary, marginals, terms):
     Returns:
         [] float32.
     """
+    unary, marginals = jnp.asarray(unary), jnp.asarray(marginals)
     if marginals.shape != unary.shape:
         raise ValueError(
             f"marginals must have the unaries' shape {list(unary.shape)}, got"
@@ -178,8 +191,12 @@ def mean_field_divergence(unary, marginals, terms):
 
 
 def map_labels(marginals):
-    """The most probable label of each pixel: [..., L] -> [...] int32, the lower of equals."""
-    return jnp.argmax(marginals, axis=-1).astype(jnp.int32)
+    """The most probable label of each pixel: [..., L] -> [...] int32, the lower of equals.
+
+    -1 where a marginal is nan, as all are if `max_points` were too few.
+    """
+    labels = jnp.argmax(marginals, axis=-1).astype(jnp.int32)
+    return jnp.where(jnp.isnan(marginals).any(axis=-1), -1, labels)
 
 
 def _built(image, term, **options):
@@ -202,18 +219,15 @@ def _built(image, term, **options):
 
 def _image_terms(unary, image, terms, filter, max_points):
     unary = jnp.asarray(unary)
-    if unary.ndim != 3:
+    if unary.ndim != 3 or not unary.size:
         raise ValueError(
-            f"unary must be [H, W, L], got {list(unary.shape)}. For a batch, jax.vmap the function;"
-            " for other layouts there is mean_field."
+            f"unary must be [H, W, L], none of them 0, got {list(unary.shape)}. For a batch,"
+            " jax.vmap the function; for other layouts there is mean_field."
         )
-    if image is None:
-        if not all(isinstance(term, Pairwise) for term in terms):
-            raise ValueError("image may be None only where all terms are Pairwise.")
-    elif image.ndim != 3 or image.shape[:2] != unary.shape[:2]:
+    if image is not None and jnp.shape(image)[:2] != unary.shape[:2]:
         raise ValueError(
             f"image must be [H, W, C] of the unaries' size {unary.shape[:2]}, got"
-            f" {list(image.shape)}."
+            f" {list(jnp.shape(image))}."
         )
     return unary, build_terms(image, terms, filter=filter, max_points=max_points)
 
@@ -242,7 +256,8 @@ def _mixing(compatibility, labels, dtype):
     return compatibility if compatibility.ndim == 1 else (compatibility + compatibility.T) / 2
 
 
-def _check_iterations(iterations):
+def check_iterations(iterations):
+    """Raises ValueError unless it is a number of steps."""
     if not isinstance(iterations, numbers.Integral) or iterations < 0:
         raise ValueError(f"iterations must be an int, 0 or more, got {iterations!r}.")
 
@@ -303,6 +318,7 @@ def _mixed(mixing, values):
 @jax.jit
 def _divergence(unary, kernels, mixings, marginals):
     def of_blocks(marginals, energy):
+        energy = jnp.where(marginals == 0, 0, energy)  # which may be infinite there
         each = jnp.sum(marginals * (jnp.log(jnp.maximum(marginals, 1e-20)) + energy), axis=1)
         return jnp.pad(each, (0, -len(each) % 64)).reshape(-1, 64).sum(axis=1)
 

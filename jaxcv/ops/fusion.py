@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
+from jax.sharding import AxisType
 
 
 def apart(function, *arguments):
@@ -11,7 +12,8 @@ def apart(function, *arguments):
 
     XLA there fuses a sum of shifted slices with what made the image, and works out the image anew
     for each slice. What pads an image belongs outside: it is fused with what made it, once.
-    Outside of a trace nothing is fused, and this is the function alone.
+    Outside of a trace nothing is fused, and this is the function alone. It is that too for arrays
+    over an explicit mesh, which no single value may be taken of.
     """
 
     def separate(*arguments):
@@ -23,9 +25,14 @@ def apart(function, *arguments):
 
     leaves = jax.tree.leaves(arguments)
     traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
-    if not traced or not all(leaf.size for leaf in leaves):
+    if not traced or not all(leaf.size for leaf in leaves) or any(map(_is_sharded, leaves)):
         return function(*arguments)
     return jax.lax.platform_dependent(*arguments, cpu=separate, default=function)
+
+
+def _is_sharded(leaf):
+    """Whether its type says how it lies on devices."""
+    return AxisType.Explicit in jax.typeof(leaf).sharding.mesh.axis_types
 
 
 def _not_infinite(values):

@@ -112,7 +112,11 @@ def bilateral_features(image, *, sigma, sigma_color):
         )
     sigma_color = _bandwidths(sigma_color, image.shape[2], "sigma_color")
     colors = _divided(image.astype(jnp.float32), sigma_color)
-    return jnp.concatenate([position_features(image.shape[:2], sigma=sigma), colors], axis=-1)
+    positions = position_features(image.shape[:2], sigma=sigma)
+    # A sum: `vmap` cannot concatenate what is one for all images with what lies on many devices.
+    return jnp.pad(positions, ((0, 0), (0, 0), (0, image.shape[2]))) + jnp.pad(
+        colors, ((0, 0), (0, 0), (2, 0))
+    )
 
 
 def exact_kernel(features, *, normalization="none", self_term=True):
@@ -153,8 +157,9 @@ def lattice_kernel(features, *, normalization="none", max_points=None):
     that is filtered becomes nan; `kernel.points` says how many there are.
 
     Args:
-        features: [..., D] float, each divided by its bandwidth; up to about 2^20 / D in size. A
-            nan makes what is filtered undefined.
+        features: [..., D] float, each divided by its bandwidth. float32 tells lattice points apart
+            up to lengths of 2^20 / (D + 1): where one is longer, or nan, all that is filtered
+            becomes nan. Too small a bandwidth does that.
         normalization: "none", "before", "after" or "symmetric"; see the head of this file.
         max_points: static. None: counted.
 
@@ -193,6 +198,7 @@ def gaussian_filter(values, kernel):
     Raises:
         ValueError: another number of values than of features.
     """
+    values = jnp.asarray(values)
     rows = flat(values, "values")
     check_count(rows, kernel, "values")
     return _filtered(kernel, rows).reshape(values.shape).astype(values.dtype)
@@ -289,16 +295,22 @@ def _product(kernel, values):
     rows = min(count, max(1, _BLOCK // count))
     columns = jnp.unstack(features, axis=1)
 
-    def block(part):
+    def block(numbered):
+        number, part = numbered
         squares = sum(
             jnp.square(part[:, i, None] - column[None]) for i, column in enumerate(columns)
         )
-        return jnp.matmul(jnp.exp(-squares / 2), values, precision="highest")
+        weights = jnp.exp(-squares / 2)
+        if not kernel.self_term:
+            # Left out, not taken away again: beside 1 the rest may be too small for float32.
+            row = number * rows + jnp.arange(rows)
+            weights = jnp.where(row[:, None] == jnp.arange(count)[None], 0, weights)
+        return jnp.matmul(weights, values, precision="highest")
 
     padded = jnp.pad(features, ((0, -count % rows), (0, 0)))
     parts = padded.reshape(-1, rows, features.shape[1])
-    filtered = jax.lax.map(block, parts).reshape(-1, values.shape[1])[:count]
-    return filtered if kernel.self_term else filtered - values
+    filtered = jax.lax.map(block, (jnp.arange(len(parts)), parts))
+    return filtered.reshape(-1, values.shape[1])[:count]
 
 
 @functools.partial(jax.jit, static_argnames="normalization")
@@ -332,10 +344,10 @@ def _factors(sums, normalization):
 def flat(array, name):
     """[..., K] -> [N, K], float32 at least."""
     array = jnp.asarray(array)
-    if array.ndim < 2 or not jnp.issubdtype(array.dtype, jnp.floating):
+    if array.ndim < 2 or not array.size or not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(
-            f"{name} must be [..., K] float with at least two axes, got {list(array.shape)}"
-            f" {array.dtype}."
+            f"{name} must be [..., K] float with at least two axes and none of them 0, got"
+            f" {list(array.shape)} {array.dtype}."
         )
     return array.reshape(-1, array.shape[-1]).astype(jnp.promote_types(array.dtype, jnp.float32))
 

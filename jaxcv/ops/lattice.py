@@ -21,6 +21,7 @@ from jaxcv.ops.fusion import apart
 ROW = 8  # corners of one lattice point that are summed before anything is scattered
 
 _FEW = 16  # corners of which no more than one has not found its slot: those go on alone
+_LONGEST = 2**20  # beyond, float32 loses the place within a simplex, then the simplex
 _WIDTH = 32  # places of a row whose running counts are one product
 
 
@@ -56,7 +57,7 @@ def build_lattice(features, *, max_points=None):
     """The lattice of `features` [N, D] float32, and their barycentric coordinates in it.
 
     Args:
-        features: [N, D] float32.
+        features: [N, D] float32, of lengths up to `_LONGEST` / (D + 1). If not, weights are nan.
         max_points: the room for points. By default, where features are not traced, it is the
             number of points rounded up to one of 64, 80, 96, 112, 128, 160, ...
 
@@ -146,7 +147,10 @@ def _number(features):
     met = _running_count(first.reshape(len(base), -1).T.reshape(-1))
     number = met.reshape(-1, len(base)).T.reshape(-1) - 1
     corners = number[owner].reshape(len(base), -1)
-    return _Numbered(met[-1], corners, _barycentric(rank, rest), keys, table, first)
+    length = jnp.sqrt(jnp.max(jnp.sum(jnp.square(features), axis=1)))
+    near = length <= _LONGEST / len(base)  # not so for nan
+    weights = jnp.where(near, _barycentric(rank, rest), jnp.nan)
+    return _Numbered(met[-1], corners, weights, keys, table, first)
 
 
 def _simplex(elevated):
@@ -241,7 +245,7 @@ def _look_up(queries, keys, table):
         return jnp.where(done, slot, (slot + 1) % size), jnp.where(found, owner, count), done
 
     slot = _hash(queries, size)
-    start = (slot, jnp.full_like(slot, count), jnp.zeros(slot.shape, bool))
+    start = (slot, jnp.full_like(slot, count), slot < 0)
     return jax.lax.while_loop(lambda state: ~state[-1].all(), probe, start)[1]
 
 

@@ -22,6 +22,7 @@ def max_pool(image, *, window, strides=None, padding=0, dilation=1, ceil_mode=Fa
     """Maximum over each window: [B, H, W, C] -> [B, H', W', C].
 
     The gradient of a window goes to its maximum, to the first in row order where several are equal.
+    (Which of several nan or -inf, and whether to one, windows of more than 25 pixels leave open.)
 
     Args:
         image: [B, H, W, C] float.
@@ -37,6 +38,7 @@ def max_pool(image, *, window, strides=None, padding=0, dilation=1, ceil_mode=Fa
 
     Source: torch.nn.functional.max_pool2d.
     """
+    image = jnp.asarray(image)
     rows, columns = _axes(image, window, strides, padding, ceil_mode, dilation)
     if rows.window * columns.window <= _MOST_TAPS or max(rows.dilation, columns.dilation) > 1:
         return _max_with_marks(image, rows, columns, places=False)[0]
@@ -59,6 +61,7 @@ def max_pool_with_argmax(image, *, window, strides=None, padding=0, dilation=1, 
 
     Source: torch.nn.functional.max_pool2d with return_indices=True.
     """
+    image = jnp.asarray(image)
     rows, columns = _axes(image, window, strides, padding, ceil_mode, dilation)
     return _max_with_marks(image, rows, columns, places=True)
 
@@ -80,6 +83,7 @@ def max_unpool(values, indices, *, output_size, window, strides=None, padding=0)
     Source: torch.nn.functional.max_unpool2d. Zeiler, Fergus 2014, "Visualizing and understanding
         convolutional networks", section 2.1.
     """
+    values, indices = jnp.asarray(values), jnp.asarray(indices)
     _check_image(values, "values")
     if indices.shape != values.shape or not jnp.issubdtype(indices.dtype, jnp.integer):
         raise ValueError(
@@ -123,7 +127,10 @@ def avg_pool(
 
     Source: torch.nn.functional.avg_pool2d.
     """
+    image = jnp.asarray(image)
     rows, columns = _axes(image, window, strides, padding, ceil_mode)
+    if divisor is not None and not divisor:
+        raise ValueError("divisor must not be 0.")
     wide = image.astype(jnp.promote_types(image.dtype, jnp.float32))
     total = _reduce(wide, 0.0, jax.lax.add, rows, columns)
     if divisor is not None:
@@ -148,6 +155,8 @@ def adaptive_avg_pool(image, *, output_size):
 
     Source: torch.nn.functional.adaptive_avg_pool2d.
     """
+    image = jnp.asarray(image)
+    _check_image(image)
     wide = image.astype(jnp.promote_types(image.dtype, jnp.float32))
     return _adaptive(wide, output_size, jnp.mean).astype(image.dtype)
 
@@ -159,12 +168,18 @@ def adaptive_max_pool(image, *, output_size):
     Args:
         image, output_size: as of `adaptive_avg_pool`, whose cells these are.
 
+    Returns:
+        The maxima, nan where a cell has one. A cell's gradient goes to its maximum, to the first in
+        row order where several are equal.
+
     Raises:
         ValueError: an image that is not [B, H, W, C] float, or an output_size below 1.
 
     Source: torch.nn.functional.adaptive_max_pool2d.
     """
-    return _adaptive(image, output_size, jnp.max)
+    image = jnp.asarray(image)
+    _check_image(image)
+    return _adaptive(image, output_size, _first_max)
 
 
 class _Axis(NamedTuple):
@@ -439,11 +454,19 @@ def _places(rows, columns, width):
     return jnp.asarray(rows[:, None] * width + columns, jnp.int32)[None, :, :, None]
 
 
+def _first_max(array, axis):
+    """Maxima along an axis, whose gradient goes to the first of equals."""
+    place = jnp.argmax(array, axis, keepdims=True)
+    return jnp.take_along_axis(array, place, axis).squeeze(axis)
+
+
 def _adaptive(image, output_size, reduce):
-    _check_image(image)
+    if not all(image.shape[1:3]):
+        raise ValueError(f"image must have pixels, got {list(image.shape)}.")
     output_size = sliding.per_axis(output_size, 2, "output_size")
     sliding.at_least(output_size, 1, "output_size")
-    for axis, cells in enumerate(output_size, start=1):
+    # Along rows first: the first maximum of a cell is then the first in row order.
+    for axis, cells in ((2, output_size[1]), (1, output_size[0])):
         size = image.shape[axis]
         values = [
             reduce(

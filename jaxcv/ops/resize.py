@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import numbers
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import numpy as np
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jaxcv.ops import sliding
 from jaxcv.ops.program import one_program
 
 _MODES = ("nearest", "nearest-exact", "area", "bilinear", "bicubic")
@@ -41,12 +43,13 @@ def resize(image, size=None, *, scale=None, mode="bilinear", align_corners=False
         ValueError: an image of another form, or options that do not fit each other.
 
     Source: torch.nn.functional.interpolate with recompute_scale_factor=False. Its positions are
-        computed in float64 here.
+        computed in float64 here, those of the nearest modes by size in whole numbers.
     Cost: the taps of each axis in turn; of the gradient too, which is a resizing by the transpose.
     """
+    image = jnp.asarray(image)
     axes = _axes(image, size, scale, mode, align_corners, antialias)
     if mode.startswith("nearest"):
-        rows, columns = (axis.matrix.argmax(axis=1) for axis in axes)
+        rows, columns = map(_nearest, axes)
         return image[rows][:, columns]
     resized = image.astype(jnp.promote_types(image.dtype, jnp.float32))
     # The axis that shrinks most comes first: the less is left for the other. Of equals x, whose
@@ -66,8 +69,8 @@ def bilinear_kernel(factor, channels, *, dtype=jnp.float32):
     Source: Long, Shelhamer, Darrell 2015, "Fully convolutional networks", section 3.3, and Caffe's
         filler. Channels do not mix.
     """
-    if factor < 1:
-        raise ValueError(f"factor must be at least 1, got {factor}.")
+    if not isinstance(factor, numbers.Integral) or factor < 1:
+        raise ValueError(f"factor must be an int of at least 1, got {factor!r}.")
     size = 2 * factor - factor % 2
     line = 1 - np.abs(np.arange(size) - (size - 1) / 2) / factor
     return jnp.asarray(np.multiply.outer(np.outer(line, line), np.eye(channels)), dtype)
@@ -79,19 +82,18 @@ class _Axis:
 
     size: int
     result: int
-    step: float  # pixels of the image from one of the result to the next
+    step: float | None  # pixels of the image from one of the result to the next; None: exactly
+    #   size / result
     mode: str
     align_corners: bool
     antialias: bool
     transposed: bool = False
 
     @property
-    def matrix(self):
-        return _matrix(dataclasses.replace(self, transposed=False))
-
-    @property
     def is_identity(self):
-        return self.size == self.result and np.array_equal(self.matrix, np.eye(self.size))
+        output, source, weight = _entries(self)
+        same = len(output) == self.size == self.result
+        return same and (output == source).all() and (weight == 1).all()
 
 
 def _along(array, place, axis):
@@ -146,61 +148,84 @@ batching.primitive_batchers[_along_p] = _along_batched
 ad.deflinear2(_along_p, _along_transpose)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def _taps(axis):
     """Indices and weights, each [taps, result]; (None, matrix) if there are too many."""
-    matrix = axis.matrix.T if axis.transposed else axis.matrix
-    taps = (matrix != 0).sum(axis=1).max()
-    if taps > _MOST_TAPS:
+    row, column, weight = _entries(axis)
+    rows, columns = axis.result, axis.size
+    if axis.transposed:
+        order = np.argsort(column, kind="stable")
+        row, column, weight = column[order], row[order], weight[order]
+        rows, columns = columns, rows
+    counts = np.bincount(row, minlength=rows)
+    if counts.max() > _MOST_TAPS:
+        matrix = np.zeros((rows, columns))
+        matrix[row, column] = weight
         return None, matrix
-    # The entries that are not 0, in their order; shorter rows get some of weight 0.
-    indices = np.argsort(matrix == 0, axis=1, kind="stable")[:, :taps]
-    return indices.T.astype(np.int32), np.take_along_axis(matrix, indices, axis=1).T
+    number = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    indices = np.zeros((counts.max(), rows), np.int32)
+    weights = np.zeros(indices.shape)
+    # Rows with fewer read their first again, of weight 0: another's nan would not stay there.
+    indices[:, row[number == 0]] = column[number == 0]
+    indices[number, row], weights[number, row] = column, weight
+    return indices, weights
 
 
-@functools.lru_cache(maxsize=256)
-def _matrix(axis):
-    """[result, size] float64."""
-    output = np.arange(axis.result)
-    matrix = np.zeros((axis.result, axis.size))
+def _nearest(axis):
+    """The pixel that each of the result copies: [result] int."""
+    output, exact = np.arange(axis.result), axis.mode == "nearest-exact"
+    if axis.step is None:  # in whole numbers: a step that is rounded falls short of pixels
+        source = output * axis.size // axis.result
+        if exact:
+            source = (2 * output + 1) * axis.size // (2 * axis.result)
+    else:
+        source = np.floor((output + 0.5 * exact) * axis.step).astype(int)
+    return np.minimum(source, axis.size - 1)
+
+
+def _entries(axis):
+    """The matrix's entries that are not 0, in order: their rows, columns and float64 weights."""
+    source, weight = _sources(axis)
+    output = np.broadcast_to(np.arange(axis.result)[:, None], source.shape)
+    read = weight != 0
+    # At a border several taps may read one pixel.
+    keys, place = np.unique(output[read] * axis.size + source[read], return_inverse=True)
+    total = np.bincount(place, weights=weight[read], minlength=len(keys))
+    keys, total = keys[total != 0], total[total != 0]
+    return keys // axis.size, keys % axis.size, total
+
+
+def _sources(axis):
+    """Pixels that each of the result reads, and with what weight: [result, taps] twice."""
+    output = np.arange(axis.result)[:, None]
     if axis.mode == "area":
-        for cell in output:
-            low, high = cell * axis.size // axis.result, -(-(cell + 1) * axis.size // axis.result)
-            matrix[cell, low:high] = 1 / (high - low)
-        return matrix
-    if axis.mode.startswith("nearest"):
-        middle = 0.5 if axis.mode == "nearest-exact" else 0
-        source = np.floor((output + middle) * axis.step)
-        matrix[output, np.minimum(source, axis.size - 1).astype(int)] = 1
-        return matrix
+        low, high = output * axis.size // axis.result, -(-(output + 1) * axis.size // axis.result)
+        source = low + np.arange((high - low).max())
+        return source, (source < high) / (high - low)
     if axis.antialias:
-        return _widened(axis)
+        return _widened(axis, output)
     place = output * axis.step if axis.align_corners else (output + 0.5) * axis.step - 0.5
     if axis.mode == "bilinear":
         place = np.maximum(place, 0)
-        kernel, reach = _triangle, (0, 1)
+        kernel, reach = _triangle, np.arange(2)
     else:
-        kernel, reach = functools.partial(_cubic, a=-0.75), (-1, 0, 1, 2)
-    for offset in reach:
-        tap = np.floor(place) + offset
-        source = np.clip(tap, 0, axis.size - 1).astype(int)
-        np.add.at(matrix, (output, source), kernel(place - tap))
-    return matrix
+        kernel, reach = functools.partial(_cubic, a=-0.75), np.arange(-1, 3)
+    tap = np.floor(place) + reach
+    return np.clip(tap, 0, axis.size - 1).astype(int), kernel(place - tap)
 
 
-def _widened(axis):
+def _widened(axis, output):
     """With a kernel as wide as an output pixel, cut off at the border and normalised."""
     cubic = axis.mode == "bicubic"
     kernel = functools.partial(_cubic, a=-0.5) if cubic else _triangle
     width = max(axis.step, 1)
     support = (2 if cubic else 1) * width
-    centre = ((np.arange(axis.result) + 0.5) * axis.step)[:, None]
-    source = np.arange(axis.size)
-    first = np.maximum(np.trunc(centre - support + 0.5), 0)
-    behind = np.minimum(np.trunc(centre + support + 0.5), axis.size)
-    weights = kernel((source + 0.5 - centre) / width)
-    weights = np.where((source >= first) & (source < behind), weights, 0)
-    return weights / weights.sum(axis=1, keepdims=True)
+    centre = (output + 0.5) * axis.step
+    first = np.maximum(np.trunc(centre - support + 0.5), 0).astype(int)
+    behind = np.minimum(np.trunc(centre + support + 0.5), axis.size).astype(int)
+    source = first + np.arange((behind - first).max())
+    weights = np.where(source < behind, kernel((source + 0.5 - centre) / width), 0)
+    return source, weights / weights.sum(axis=1, keepdims=True)
 
 
 def _triangle(distance):
@@ -234,20 +259,30 @@ def _axes(image, size, scale, mode, align_corners, antialias):
         raise ValueError("align_corners and antialias exclude each other.")
     if (size is None) == (scale is None):
         raise ValueError(f"give one of size and scale, got size={size} and scale={scale}.")
-    sizes = image.shape[:2]
-    scales = (None, None) if scale is None else _pair(scale)
-    results = _pair(size) if scale is None else [math.floor(n * s) for n, s in zip(sizes, scales)]
+    sizes, scales = image.shape[:2], (None, None)
+    if scale is None:
+        results = sliding.per_axis(size, 2, "size")
+    else:
+        scales = _scales(scale)
+        results = [math.floor(n * s) for n, s in zip(sizes, scales)]
     if min(results) < 1:
         raise ValueError(f"the result must have pixels, got a size of {tuple(results)}.")
     axes = []
     for n, result, factor in zip(sizes, results, scales):
         if align_corners:
-            step = (n - 1) / (result - 1) if result > 1 else 0
+            step = (n - 1) / (result - 1) if result > 1 else 0.0
+        elif mode.startswith("nearest") and (
+            factor is None or (mode == "nearest" and result in (n, 2 * n))  # torch's exceptions
+        ):
+            step = None
         else:
             step = n / result if factor is None else 1 / factor
-        axes.append(_Axis(n, result, float(step), mode, align_corners, antialias))
+        axes.append(_Axis(n, result, step, mode, align_corners, antialias))
     return axes
 
 
-def _pair(value):
-    return (value, value) if np.ndim(value) == 0 else tuple(value)
+def _scales(scale):
+    scales = (scale, scale) if np.ndim(scale) == 0 else tuple(scale)
+    if len(scales) != 2 or not all(0 < factor < math.inf for factor in scales):
+        raise ValueError(f"scale must be a number above 0 or a pair, got {scale!r}.")
+    return tuple(map(float, scales))

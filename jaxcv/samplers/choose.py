@@ -3,6 +3,9 @@
 import difflib
 import numbers
 
+import jax
+import jax.numpy as jnp
+
 
 def choose(table, name, *, argument):
     """The entry of `table` called `name`; ValueError as of `check_known`."""
@@ -33,6 +36,20 @@ def check_whole(low=1, **values):
     for name, value in values.items():
         if not isinstance(value, numbers.Integral) or value < low:
             raise ValueError(f"{name} must be a whole number, {low} or more, got {value!r}.")
+
+
+def check_key(key):
+    """Nothing, for one typed key.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not (
+        hasattr(key, "dtype")
+        and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        and jnp.shape(key) == ()
+    ):
+        raise ValueError(f"key must be one typed key, got {key!r}: use jax.random.key.")
 
 
 def check_positive(**values):

@@ -1,5 +1,7 @@
 """DPM-Solver and DPM-Solver++: multistep solvers in the logarithm of the signal-to-noise ratio."""
 
+import numbers
+
 import numpy as np
 
 from jaxcv.samplers.choose import check_known
@@ -57,8 +59,8 @@ def dpm_solver(
         of diffusers' DPMSolverMultistepScheduler. Order 3 of "sde-dpmsolver++" is the integral of a
         parabola; diffusers' differs in a sign, and its last term does not vanish with the step.
     """
-    if order not in (1, 2, 3):
-        raise ValueError(f"order must be 1, 2 or 3, got {order!r}.")
+    if order not in (1, 2, 3) or not isinstance(order, numbers.Integral):
+        raise ValueError(f"order must be the int 1, 2 or 3, got {order!r}.")
     check_known(("dpmsolver++", "dpmsolver", "sde-dpmsolver++"), algorithm, argument="algorithm")
     check_known(("midpoint", "heun"), solver, argument="solver")
     if algorithm == "dpmsolver" and final_sigma == "zero":

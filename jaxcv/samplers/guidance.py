@@ -18,7 +18,7 @@ def guided(model, condition, unconditional, *, scale):
         scale: a number, or [B].
 
     Raises:
-        ValueError: trees or shapes that differ.
+        ValueError: trees or shapes that differ, or do not fit the batch.
 
     Source: Ho and Salimans, "Classifier-free diffusion guidance", 2022, with scale = 1 + w.
     """
@@ -29,9 +29,15 @@ def guided(model, condition, unconditional, *, scale):
             "condition and unconditional must have one structure and one shape, got"
             f" {shapes[0]} and {shapes[1]}."
         )
+    if () in shapes[0]:
+        raise ValueError(f"condition must be arrays [B, ...], got shapes {shapes[0]}.")
     both = jax.tree.map(_neighbours, unconditional, condition)
 
     def predict(x, t):
+        if any(shape[0] != len(x) for shape in shapes[0]):
+            raise ValueError(
+                f"condition must be [{len(x)}, ...], one for each of x, got shapes {shapes[0]}."
+            )
         prediction = model(_neighbours(x, x), _neighbours(t, t), both)
         without, with_it = jnp.unstack(prediction.reshape(len(x), 2, *prediction.shape[1:]), axis=1)
         channels = x.shape[-1]

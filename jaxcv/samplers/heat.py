@@ -21,23 +21,22 @@ def heat_steps(image, *, rate, steps, axes=(0, 1), boundary="insulated", allow_u
     Args:
         image: floating, [H, W, C] with the default axes.
         rate: D dt / h^2. Up to 1 / (2 len(axes)) the scheme is stable; beyond, a checkerboard grows
-            by a factor of 4 len(axes) rate - 1 each step. Negative: backwards in time.
+            by a factor of 4 len(axes) rate - 1 each step. Negative: backwards in time. May be
+            traced, with allow_unstable.
         steps: how many.
         axes: those along which heat flows.
         boundary: "insulated" or "periodic".
         allow_unstable: take any rate.
 
+    Returns:
+        Of the image's shape and dtype. What is narrower than float32 is computed in float32.
+
     Raises:
         ValueError: a rate outside of the stable 0..1 / (2 len(axes)), an unknown boundary, ...
     """
     _check(image, axes, boundary)
+    rate = _checked_rate(rate, axes, allow_unstable)
     check_whole(0, steps=steps)
-    limit = 1 / (2 * len(axes))
-    if not (0 <= rate <= limit or allow_unstable):
-        raise ValueError(
-            f"rate must be within 0..{limit:g}, where {len(axes)} axes are stable, got {rate:g}:"
-            " take more and smaller steps, or allow_unstable=True to watch it fail."
-        )
     mode = {"insulated": "edge", "periodic": "wrap"}[boundary]
     return _stepped(jnp.asarray(image), rate, steps=steps, axes=tuple(axes), mode=mode)
 
@@ -47,35 +46,55 @@ def heat(image, *, time, axes=(0, 1), boundary="insulated"):
 
     Args:
         image, axes, boundary: as of `heat_steps`.
-        time: D t / h^2. Negative: back in time, where rounding too grows by up to
-            e^(-4 len(axes) time).
+        time: D t / h^2, a number or traced. Negative: back in time, where rounding too grows by up
+            to e^(-4 len(axes) time).
 
     Raises:
         ValueError: as of `heat_steps`.
     """
-    return _on_waves(lambda rates: np.exp(-rates * time), image, axes, boundary)
+    _check(image, axes, boundary)
+    return _on_waves(lambda rates: jnp.exp(-rates * time), image, axes, boundary)
 
 
-def invert_heat_steps(image, *, rate, steps, axes=(0, 1), boundary="insulated"):
+def invert_heat_steps(
+    image, *, rate, steps, axes=(0, 1), boundary="insulated", allow_unstable=False
+):
     """The image that `heat_steps` of the same options makes `image` from: the linear solution.
 
     In exact arithmetic. Each wave is divided by (1 - its rate rate)^steps, a checkerboard by
-    (1 - 4 len(axes) rate)^steps, and what rounding left of it too.
+    (1 - 4 len(axes) rate)^steps, and what rounding left of it too. A step of some rates takes a
+    wave away, as one of 0.25 does those with the rate 4: they cannot be undone, and where such a
+    rate is traced the image is not finite.
 
     Raises:
-        ValueError: as of `heat_steps`.
+        ValueError: as of `heat_steps`, or a rate that takes one of the image's waves away.
     """
+    _check(image, axes, boundary)
+    rate = _checked_rate(rate, axes, allow_unstable)
     check_whole(0, steps=steps)
-    return _on_waves(lambda rates: (1 - rate * rates) ** -float(steps), image, axes, boundary)
+
+    def factor(rates):
+        left = 1 - rate * rates  # of each wave, after a step
+        if steps and isinstance(left, np.ndarray) and np.abs(left).min() < 1e-12:
+            raise ValueError(
+                f"rate must leave something of every wave, got {rate:g}, at which a step takes some"
+                f" of an image {list(jnp.shape(image))} away for good: take another rate."
+            )
+        return left ** -float(steps)
+
+    return _on_waves(factor, image, axes, boundary)
 
 
 # Jitted, so that a call outside of `jit` does not compile the loop anew.
 @functools.partial(jax.jit, static_argnames=("steps", "axes", "mode"))
 def _stepped(image, rate, *, steps, axes, mode):
+    u = image.astype(jnp.promote_types(image.dtype, jnp.float32))
+    rate = jnp.asarray(rate, u.dtype)
+
     def step(_, u):
         return u + rate * sum(_second_difference(u, axis, mode) for axis in axes)
 
-    return jax.lax.fori_loop(0, steps, step, image)
+    return jax.lax.fori_loop(0, steps, step, u).astype(image.dtype)
 
 
 def _second_difference(u, axis, mode):
@@ -89,19 +108,19 @@ def _second_difference(u, axis, mode):
 
 
 def _on_waves(factor, image, axes, boundary):
-    """The image with each of its waves multiplied by factor(its rate), NumPy to NumPy."""
-    _check(image, axes, boundary)
+    """The image with each of its waves multiplied by factor(its rate)."""
     waves = {axis: _WAVES[boundary](jnp.shape(image)[axis]) for axis in axes}
     total = np.zeros((1,) * jnp.ndim(image))
     for axis, (_, rates) in waves.items():
         total = total + np.expand_dims(rates, [i for i in range(jnp.ndim(image)) if i != axis])
-    u = jnp.asarray(image)
+    image = jnp.asarray(image)
+    u = image.astype(jnp.promote_types(image.dtype, jnp.float32))
     for axis, (basis, _) in waves.items():
         u = _along(basis, u, axis)
     u = u * jnp.asarray(factor(total), u.dtype)
     for axis, (basis, _) in waves.items():
         u = _along(basis.T, u, axis)
-    return u
+    return u.astype(image.dtype)
 
 
 def _along(matrix, u, axis):
@@ -126,6 +145,24 @@ def _periodic_waves(size):
 
 
 _WAVES = {"insulated": _cosines, "periodic": _periodic_waves}
+
+
+def _checked_rate(rate, axes, allow_unstable):
+    """The rate, as a float where it is not traced."""
+    limit = 1 / (2 * len(axes))
+    traced = isinstance(rate, jax.core.Tracer)
+    if traced and not allow_unstable:
+        raise ValueError(
+            f"rate must be known to be within 0..{limit:g}, got a traced one:"
+            " allow_unstable=True takes it as it is."
+        )
+    rate = rate if traced else float(rate)
+    if not (allow_unstable or 0 <= rate <= limit):
+        raise ValueError(
+            f"rate must be within 0..{limit:g}, where {len(axes)} axes are stable, got {rate:g}:"
+            " take more and smaller steps, or allow_unstable=True to watch it fail."
+        )
+    return rate
 
 
 def _check(image, axes, boundary):

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from jaxcv.samplers.choose import check_key
+
 _AXIS = "device"
 
 
@@ -15,12 +17,7 @@ def of_key(key, shape, dtype):
     Raises:
         ValueError: not one typed key.
     """
-    if not (
-        hasattr(key, "dtype")
-        and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-        and jnp.shape(key) == ()
-    ):
-        raise ValueError(f"key must be one typed key, got {key!r}: use jax.random.key.")
+    check_key(key)
     places = _device() * shape[0] + jnp.arange(shape[0])
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, places)
 

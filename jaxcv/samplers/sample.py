@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcv.samplers import noise as noises
-from jaxcv.samplers.sampler import DynamicThreshold, Sampler
+from jaxcv.samplers.sampler import DynamicThreshold, check_sampler
 
 
 def sample(model, x, sampler, *, key=None, noise=None, known=None, mask=None):
@@ -96,7 +96,8 @@ def _run(model, x, sampler, key, noise, known, mask, *, trajectory):
     past = ()
     if remembers:
         rows["slot"] = jnp.asarray(sampler.slot)
-        past = jnp.zeros((1 + sampler.slot.max(), *x.shape), x.dtype)
+        # Made of x, so that it lies on the devices as x does.
+        past = jnp.stack([0 * x] * (1 + int(sampler.slot.max())))
     (last, _), states = jax.lax.scan(body, (x, past), rows)
     return last.astype(shown), states
 
@@ -177,10 +178,7 @@ def _clipped(x0, clip):
 
 
 def _checked_start(x, sampler):
-    if not isinstance(sampler, Sampler):
-        raise ValueError(
-            f"sampler must be what ddpm, ddim, dpm_solver, ... return, got {type(sampler).__name__}"
-        )
+    check_sampler(sampler)
     x = jnp.asarray(x)
     if x.ndim < 2 or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"x must be a batch [B, ...] of floats, got {list(x.shape)} {x.dtype}.")

@@ -81,11 +81,27 @@ def add_noise(x0, noise, sampler):
     """Images noised to the level at which the sampler starts: [B, ...] -> x [B, ...].
 
     For a sampler with a `start`, from an image rather than from noise alone.
+
+    Raises:
+        ValueError: different shapes, or another kind of sampler.
     """
     if jnp.shape(x0) != jnp.shape(noise):
         raise ValueError(
             f"x0 and noise must have one shape, got {list(jnp.shape(x0))} and"
             f" {list(jnp.shape(noise))}."
         )
+    check_sampler(sampler)
     signal, sigma = sampler.levels[0]
     return float(signal) * x0 + float(sigma) * noise
+
+
+def check_sampler(sampler):
+    """Nothing, for a Sampler.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(sampler, Sampler):
+        raise ValueError(
+            f"sampler must be what ddpm, ddim, dpm_solver, ... return, got {type(sampler).__name__}"
+        )

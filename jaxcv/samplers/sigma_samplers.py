@@ -144,7 +144,8 @@ def lms(
         order: 1 to 4; the first steps go by fewer.
 
     Source: linear multistep (Adams-Bashforth) with unequal steps, after k-diffusion; names and
-        defaults of diffusers' LMSDiscreteScheduler.
+        defaults of diffusers' LMSDiscreteScheduler. With a `start` that takes its order from the
+        number of the step in the whole run, though its history is short; ours begins at order 1.
     """
     check_whole(order=order)
     if order > 4:

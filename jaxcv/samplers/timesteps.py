@@ -8,6 +8,7 @@ import numbers
 import numpy as np
 
 from jaxcv.samplers.choose import check_known, check_whole, choose
+from jaxcv.samplers.schedule import Schedule
 
 
 def visited(schedule, steps, *, spacing, offset, whole=True):
@@ -24,9 +25,10 @@ def visited(schedule, steps, *, spacing, offset, whole=True):
         ValueError: more steps than timesteps, timesteps out of range, an unknown spacing, ...
     """
     check_steps(schedule, steps)
+    space = choose(_SPACINGS, spacing, argument="spacing")
     if not isinstance(steps, numbers.Integral):
-        return _given(schedule, steps, whole)
-    spaced = choose(_SPACINGS, spacing, argument="spacing")(len(schedule), steps, whole)
+        return _given(schedule, steps, offset, whole)
+    spaced = space(len(schedule), steps, whole)
     return _moved(schedule, spaced, spacing, offset)
 
 
@@ -37,12 +39,12 @@ def visited_by_dpm_solver(schedule, steps, *, spacing, offset, lambda_min):
         lambda_min: timesteps whose log(sqrt(a) / sqrt(1 - a)) is below it are left out.
     """
     check_steps(schedule, steps)
+    check_known(_SPACINGS, spacing, argument="spacing")
     if not isinstance(steps, numbers.Integral):
-        return _given(schedule, steps, whole=True)
+        return _given(schedule, steps, offset, whole=True)
     count = int(np.sum(-np.log(sigma_table(schedule)) >= lambda_min))
     if count == 0:
         raise ValueError(f"lambda_min must leave timesteps, got {lambda_min}.")
-    check_known(_SPACINGS, spacing, argument="spacing")
     if spacing == "linspace":
         spaced = np.linspace(0, count - 1, steps + 1).round()[:0:-1]
     elif spacing == "leading":
@@ -59,8 +61,13 @@ def check_steps(schedule, steps):
     """Nothing, for a number of steps that the schedule has timesteps for, or a sequence of them.
 
     Raises:
-        ValueError: 0 steps, more steps than timesteps.
+        ValueError: 0 steps, more steps than timesteps, no Schedule.
     """
+    if not isinstance(schedule, Schedule):
+        raise ValueError(
+            f"schedule must be a Schedule, got {schedule!r}: use noise_schedule(name), or"
+            " Schedule(betas)."
+        )
     count = steps
     if not isinstance(steps, numbers.Integral) and np.ndim(steps) == 1:
         count = len(steps)
@@ -140,7 +147,9 @@ def _trailing(count, steps, whole):
 _SPACINGS = {"leading": _leading, "linspace": _linspace, "trailing": _trailing}
 
 
-def _given(schedule, steps, whole):
+def _given(schedule, steps, offset, whole):
+    if offset:
+        raise ValueError(f"offset moves no timesteps that are given, got {offset} with {steps}.")
     timesteps = np.asarray(steps, np.float64)
     if (
         timesteps.ndim != 1

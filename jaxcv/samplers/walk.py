@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcv.samplers.choose import check_whole
+from jaxcv.samplers.choose import check_key, check_whole
 
 
 def random_walk(positions, *, steps, key):
     """Where particles are that go one to either side along each axis in every step.
 
     Args:
-        positions: [N, D] int, where N particles start in D dimensions.
+        positions: [N, D] signed int, where N particles start in D dimensions.
         steps: how many.
         key: typed key.
 
@@ -19,13 +19,14 @@ def random_walk(positions, *, steps, key):
         [steps + 1, N, D] int, the start included.
 
     Raises:
-        ValueError: positions that are not [N, D] int.
+        ValueError: positions that are not [N, D] signed int, another key.
     """
     check_whole(0, steps=steps)
+    check_key(key)
     positions = jnp.asarray(positions)
-    if positions.ndim != 2 or not jnp.issubdtype(positions.dtype, jnp.integer):
+    if positions.ndim != 2 or not jnp.issubdtype(positions.dtype, jnp.signedinteger):
         raise ValueError(
-            f"positions must be [N, D] int, got {list(positions.shape)} {positions.dtype}."
+            f"positions must be [N, D] signed int, got {list(positions.shape)} {positions.dtype}."
         )
     moves = jax.random.bernoulli(key, shape=(steps, *positions.shape)).astype(positions.dtype)
     return positions + jnp.concatenate([0 * positions[None], jnp.cumsum(2 * moves - 1, axis=0)])
@@ -46,13 +47,19 @@ def entropy(weights):
     """Entropy in nats of weights as a distribution: [...] of at least 0 -> a scalar.
 
     Their sum is taken as 1. Of an image: how evenly its light is spread. A weight of 0 adds 0, and
-    its gradient is finite.
+    its gradient is finite; so with all of them 0. Traced weights are not checked.
+
+    Raises:
+        ValueError: weights that are not floating or, where they are not traced, below 0.
     """
     weights = jnp.asarray(weights)
     if not jnp.issubdtype(weights.dtype, jnp.floating):
         raise ValueError(f"weights must be floating, got {weights.dtype}.")
-    p = weights / jnp.sum(weights)
-    return -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0))
+    if not isinstance(weights, jax.core.Tracer) and (weights < 0).any():
+        raise ValueError(f"weights must be 0 or more, got {weights.min():g} among them.")
+    total = jnp.sum(weights)
+    p = weights / jnp.where(total == 0, 1, total)
+    return jnp.sum(jnp.where(p > 0, -p * jnp.log(jnp.where(p > 0, p, 1)), 0))
 
 
 def gaussian_entropy(variance):

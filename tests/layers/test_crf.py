@@ -75,4 +75,35 @@ def test_training_through_the_layer_finds_the_weights_that_clean_other_images():
 def test_a_wrong_image_is_named():
     logits, image = scene(2)
     with pytest.raises(ValueError, match=r"of one size, got \[2, 6, 7, 2\] and \[2, 5, 7, 3\]"):
-        layers.CRFasRNN(TERMS).init(jax.random.key(0), logits, image[:, 1:])
+        layers.CRFasRNN(TERMS, filter="exact").init(jax.random.key(0), logits, image[:, 1:])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"filter": "lattice"}, r"max_points must be given for the filter 'lattice'.*'exact'"),
+        ({"iterations": -1}, r"iterations must be an int, 0 or more, got -1"),
+        ({"iterations": 1.5}, r"iterations must be an int, 0 or more, got 1.5"),
+        (
+            {"terms": [ops.Pairwise(ops.exact_kernel(np.zeros((42, 1))), 1.0)]},
+            r"terms must be Gaussian or Bilateral, got Pairwise",
+        ),
+        (
+            {"terms": [ops.Gaussian(2.0, -np.ones(2))]},
+            r"compatibility of a term must be a number.*got array\(\[-1., -1.\]\)",
+        ),
+    ],
+)
+def test_a_field_that_cannot_be_is_named(fields, message):
+    layer = layers.CRFasRNN(**({"terms": TERMS, "filter": "exact"} | fields))
+    with pytest.raises(ValueError, match=message):
+        layer.init(jax.random.key(0), *scene(2))
+
+
+def test_parameters_are_single_precision_whatever_the_logits_are():
+    with jax.enable_x64(True):
+        logits, image = (array.astype(jnp.float64) for array in scene(2))
+        layer = layers.CRFasRNN(TERMS[:1], iterations=1, filter="exact")
+        refined, variables = layer.init_with_output(jax.random.key(0), logits, image)
+        assert refined.dtype == jnp.float64
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}

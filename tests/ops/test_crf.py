@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 from jax.test_util import check_grads
 
 from jaxcv import ops
@@ -170,10 +171,52 @@ def test_the_crf_is_the_same_under_all_transforms(filter):
     assert_same_under_transforms(run, *map(np.asarray, scene()))
 
 
+def test_a_batch_may_be_spread_over_an_explicit_mesh():
+    mesh = jax.make_mesh((2,), ("batch",), devices=jax.devices()[:2])
+    spread = NamedSharding(mesh, PartitionSpec("batch"))
+    batch = [jnp.stack([array, array[::-1]]) for array in scene()]
+    run = jax.vmap(functools.partial(ops.dense_crf, terms=TERMS, iterations=2, filter="exact"))
+    got = jax.jit(run)(*(jax.device_put(array, spread) for array in batch))
+    assert len(got.sharding.device_set) == 2
+    np.testing.assert_allclose(got, run(*batch), atol=1e-6)
+
+
+def test_labels_of_a_lattice_without_room_are_below_zero():
+    unary, image = scene()
+    marginals = ops.dense_crf(unary, image, TERMS[:1], iterations=1, max_points=2)
+    np.testing.assert_array_equal(ops.map_labels(marginals), np.full((6, 7), -1))
+
+
+def test_the_divergence_of_a_certain_label_is_finite():
+    # Row 1 is certain and adds nothing, row 2 -log(e^-.1 + e^-.2).
+    unary = jnp.array([[0, jnp.inf], [0.1, 0.2]])
+    got = ops.mean_field_divergence(unary, jax.nn.softmax(-unary), [])
+    np.testing.assert_allclose(got, -np.log(np.exp(-0.1) + np.exp(-0.2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("convert", [np.float64, np.ndarray.tolist])
+def test_double_precision_of_numpy_and_lists_are_taken(convert, recwarn):
+    unary, terms = convert(np.asarray(ROW_UNARY)), row_terms()
+    got = ops.mean_field(unary, terms, iterations=1)
+    np.testing.assert_array_equal(got, ops.mean_field(ROW_UNARY, terms, iterations=1))
+    got = ops.gaussian_filter(unary, terms[0].kernel)
+    np.testing.assert_array_equal(got, ops.gaussian_filter(ROW_UNARY, terms[0].kernel))
+    assert not recwarn
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda u, i: ops.dense_crf(u[0], i, TERMS), r"unary must be \[H, W, L\], got \[7, 3\]"),
+        (lambda u, i: ops.dense_crf(u[0], i, TERMS), r"unary must be \[H, W, L\].*got \[7, 3\]"),
+        (lambda u, i: ops.dense_crf(u[..., :0], i, TERMS), r"none of them 0, got \[6, 7, 0\]"),
+        (lambda u, i: ops.dense_crf(u[:0], i[:0], TERMS), r"none of them 0, got \[0, 7, 3\]"),
+        (lambda u, i: ops.build_terms(i[0], TERMS[:1]), r"image must be \[H, W, C\].*got \[7, 3\]"),
+        (
+            lambda u, i: ops.build_terms(i[None], TERMS[:1]),
+            r"\[1, 6, 7, 3\]. For a batch, jax.vmap",
+        ),
+        (lambda u, i: ops.build_terms(i[:0], TERMS), r"H and W above 0, got \[0, 7, 3\]"),
+        (lambda u, i: ops.build_terms(None, TERMS), r"image may be None only where"),
         (
             lambda u, i: ops.dense_crf(u, i[1:], TERMS),
             r"of the unaries' size \(6, 7\).*\[5, 7, 3\]",

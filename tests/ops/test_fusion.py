@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxcv.ops import fusion
 
@@ -38,6 +39,13 @@ def test_a_gpu_has_no_branch():
     infinity = "0x7F800000"  # what the branch of a CPU compares with
     found = [infinity in traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda")]
     assert found == [True, False]
+
+
+def test_arrays_that_lie_on_two_devices_and_say_so():
+    mesh = jax.make_mesh((2,), ("batch",), devices=jax.devices()[:2])
+    x = jax.device_put(np.arange(4.0), NamedSharding(mesh, PartitionSpec("batch")))
+    got = jax.jit(lambda x: fusion.apart(lambda x: x + x, x))(x)
+    np.testing.assert_array_equal(got, [0, 2, 4, 6])
 
 
 def test_arrays_without_elements():

@@ -78,6 +78,25 @@ def test_features_that_are_far_apart_only_meet_themselves(dimensions, spread):
     assert np.diag(got).min() > 0
 
 
+@pytest.mark.parametrize("size", [1e7, 1e30, np.nan])
+def test_features_too_long_for_float32_make_all_nan(size):
+    features = points(64, 3).at[5, 1].set(size)
+    got = ops.gaussian_filter(jnp.ones((64, 1)), ops.lattice_kernel(features, max_points=256))
+    assert np.isnan(got).all()
+
+
+def test_each_feature_is_left_out_of_its_own_sum():
+    # Neighbours weigh e^-18 and e^-21.125 (e^-78.125 across), which 1 would swallow.
+    features = jnp.array([[0.0], [6], [12.5]])
+    kernel = ops.exact_kernel(features, normalization="after", self_term=False)
+    values = jnp.array([[0.001], [1], [0.3]])
+    got, pullback = jax.vjp(lambda values: ops.gaussian_filter(values, kernel), values)
+    share = 1 / (1 + np.exp(-3.125))  # of the first of the two
+    np.testing.assert_allclose(got[:, 0], [1, share * 0.001 + (1 - share) * 0.3, 1], rtol=1e-5)
+    want = [share, 2, 1 - share]
+    np.testing.assert_allclose(pullback(jnp.ones((3, 1)))[0][:, 0], want, rtol=1e-5)
+
+
 def test_room_for_points_comes_in_a_few_sizes():
     sizes = sorted({lattices._bucket(n) for n in range(1, 1000)})
     assert sizes == [
@@ -135,6 +154,21 @@ def test_the_filters_are_the_same_under_all_transforms(kernel):
     assert_same_under_transforms(run, values, np.asarray(points(50, 2, 1.0)))
 
 
+def test_shards_have_lattices_of_their_own():
+    def run(features):
+        kernel = ops.lattice_kernel(features, max_points=64, normalization="after")
+        return ops.gaussian_filter(features, kernel)
+
+    mesh = jax.make_mesh((2,), ("batch",), devices=jax.devices()[:2])
+    spec = jax.sharding.PartitionSpec("batch")
+    features = points(32, 2, 1.0)
+    spread = jax.device_put(features, jax.sharding.NamedSharding(mesh, spec))
+    got = jax.jit(jax.shard_map(run, mesh=mesh, in_specs=spec, out_specs=spec))(spread)
+    got = np.asarray(got)
+    np.testing.assert_allclose(got[:16], run(features[:16]), atol=1e-6)
+    np.testing.assert_allclose(got[16:], run(features[16:]), atol=1e-6)
+
+
 def test_half_precision_is_computed_in_single():
     kernel = ops.lattice_kernel(points(40, 2))
     values = jax.random.normal(jax.random.key(0), (40, 3)).astype(jnp.bfloat16)
@@ -148,6 +182,7 @@ def test_half_precision_is_computed_in_single():
     ("call", "message"),
     [
         (lambda f: ops.lattice_kernel(f[0]), r"features must be \[\.\.\., K\] float.*got \[2\]"),
+        (lambda f: ops.exact_kernel(f[:0]), r"features must be .* none of them 0, got \[0, 2\]"),
         (lambda f: ops.exact_kernel(f.astype(int)), r"features must be .* float.*int32"),
         (lambda f: ops.exact_kernel(f, normalization="symetric"), r"got 'symetric'.*'symmetric'\?"),
         (

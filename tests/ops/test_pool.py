@@ -217,6 +217,12 @@ def test_avg_pool_of_bfloat16_is_summed_in_float32():
 IMAGE = jnp.zeros((1, 5, 5, 4))
 
 
+def test_the_gradient_of_an_adaptive_maximum_goes_to_the_first_in_row_order():
+    image = jnp.array([[0.0, 1, 0, 0], [1, 0, 0, 0]])[None, ..., None]
+    gradient = jax.grad(lambda x: ops.adaptive_max_pool(x, output_size=(1, 2)).sum())(image)
+    np.testing.assert_array_equal(gradient[0, ..., 0], [[0, 1, 1, 0], [0, 0, 0, 0]])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -234,6 +240,9 @@ IMAGE = jnp.zeros((1, 5, 5, 4))
             r"output_size \(20, 10\) does not fit: its height gives 10 windows, the values have 5",
         ),
         (lambda: ops.adaptive_avg_pool(IMAGE, output_size=0), "output_size must be at least 1"),
+        (lambda: ops.adaptive_avg_pool(IMAGE.astype(int), output_size=1), "got image int32"),
+        (lambda: ops.adaptive_max_pool(IMAGE[:, :0], output_size=1), "image must have pixels"),
+        (lambda: ops.avg_pool(IMAGE, window=2, divisor=0), "divisor must not be 0"),
     ],
 )
 def test_pooling_names_the_wrong_argument(call, message):

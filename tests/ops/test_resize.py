@@ -1,4 +1,5 @@
 import functools
+import importlib
 
 import jax
 import jax.numpy as jnp
@@ -196,6 +197,38 @@ def test_the_jacobian_is_the_same_in_both_modes():
         np.testing.assert_array_equal(jax.jacfwd(resize)(image), jax.jacrev(resize)(image))
 
 
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+def test_nearest_pixels_are_those_of_whole_numbers(mode):
+    double = {"nearest": 0, "nearest-exact": 1}[mode]  # twice the place in an output pixel
+    for size, result in ((2, 98), (18, 66), (2, 49), (4, 49), (6, 47), (66, 18), (7, 7)):
+        line = np.arange(size)[None, :, None]
+        want = [(2 * i + double) * size // (2 * result) for i in range(result)]
+        got = ops.resize.__wrapped__(line, (1, result), mode=mode)  # no program for each
+        np.testing.assert_array_equal(got[0, :, 0], want)
+
+
+def test_nearest_by_a_scale_doubles_and_keeps_as_torch_does():
+    line = np.arange(10)[None, :, None]
+    for scale, want in ((1.0458, np.arange(10)), (2.04, np.arange(20) // 2)):
+        got = ops.resize(line, scale=(1, scale), mode="nearest")
+        np.testing.assert_array_equal(got[0, :, 0], want)
+
+
+def test_a_pixel_that_is_nan_stays_where_it_is():
+    image = jnp.zeros((2, 6, 1)).at[:, 0].set(jnp.nan)
+    for options in ({"mode": "area"}, {"antialias": True}, {"mode": "bicubic"}):
+        got = ops.resize(image, (2, 4), **options)
+        assert np.isfinite(got[:, 3]).all()
+
+
+def test_large_photographs_need_no_large_tables():
+    resizing = importlib.import_module("jaxcv.ops.resize")  # a function too has this name
+    axis = resizing._Axis(12_000, 9000, 12 / 9, "bicubic", False, True)
+    indices, weights = resizing._taps(axis)
+    assert indices.nbytes + weights.nbytes < 2e6  # as a matrix: 860 MB
+    np.testing.assert_allclose(weights.sum(axis=0), 1)
+
+
 def test_nearest_copies_labels_and_bfloat16_is_summed_in_float32():
     labels = jnp.array([[0, 255], [3, 7]])[..., None]
     got = ops.resize(labels, scale=2, mode="nearest")
@@ -219,7 +252,11 @@ def test_nearest_copies_labels_and_bfloat16_is_summed_in_float32():
         (lambda: ops.resize(SQUARE.astype(int), 4), "image must be floating for mode 'bilinear'"),
         (lambda: ops.resize(SQUARE, 4, mode="area", antialias=True), "are not for mode 'area'"),
         (lambda: ops.resize(SQUARE, 4, align_corners=True, antialias=True), "exclude each other"),
-        (lambda: ops.bilinear_kernel(0, 1), "factor must be at least 1, got 0"),
+        (lambda: ops.resize(SQUARE, (3, 4, 5)), "size must be an int or 2 ints"),
+        (lambda: ops.resize(SQUARE, (3.5, 4)), "size must be an int or 2 ints"),
+        (lambda: ops.resize(SQUARE, scale=(2, 2, 9)), "scale must be a number above 0 or a pair"),
+        (lambda: ops.bilinear_kernel(0, 1), "factor must be an int of at least 1, got 0"),
+        (lambda: ops.bilinear_kernel(1.5, 1), "factor must be an int of at least 1, got 1.5"),
     ],
 )
 def test_resize_names_the_wrong_argument(call, message):

@@ -46,6 +46,56 @@ def test_an_unstable_rate_is_refused(axes, rate, message):
         samplers.heat_steps(np.zeros((4, 4)), rate=rate, steps=1, axes=axes)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rate": 0.26}, r"rate must be within 0..0.25, where 2 axes are stable, got 0.26"),
+        ({"rate": 0.25}, r"rate must leave something of every wave, got 0.25.* \[8, 8\] away"),
+        ({"rate": 0.125}, r"rate must leave something of every wave, got 0.125.*another rate"),
+        ({"rate": 0.1, "axes": ()}, r"axes must be different axes of an image \[8, 8\]"),
+    ],
+)
+def test_steps_that_cannot_be_undone_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        samplers.invert_heat_steps(CHECKERBOARD, steps=2, boundary="periodic", **options)
+
+
+@pytest.mark.parametrize("function", [samplers.heat_steps, samplers.invert_heat_steps])
+def test_a_traced_rate_must_be_allowed(function):
+    image = jnp.array([0.0, 0, 1, 0, 0])
+
+    def run(rate, **options):
+        return function(image, rate=rate, steps=2, axes=(0,), **options)[2]
+
+    with pytest.raises(ValueError, match=r"within 0..0.5, got a traced one: allow_unstable=True"):
+        jax.grad(run)(0.1)
+    got = jax.grad(lambda rate: run(rate, allow_unstable=True))(0.1)
+    want = (run(0.101) - run(0.099)) / 0.002
+    np.testing.assert_allclose(got, want, rtol=1e-3)
+
+
+def test_a_traced_time_is_as_good_as_a_number():
+    wave = jnp.cos(np.pi * (np.arange(4) + 0.5) / 4)
+    times = jnp.array([0.0, 1.0])
+    got = jax.vmap(lambda time: samplers.heat(wave, time=time, axes=(0,)))(times)
+    np.testing.assert_allclose(got, [wave, 0.556668 * wave], rtol=1e-5, atol=1e-7)
+    slope = jax.grad(lambda time: samplers.heat(wave, time=time, axes=(0,))[0])(1.0)
+    np.testing.assert_allclose(slope, -0.585786 * 0.556668 * wave[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda image: samplers.heat_steps(image, rate=0.2, steps=100),
+        lambda image: samplers.heat(image, time=2.0),
+    ],
+)
+def test_half_precision_is_computed_in_single(run):
+    image = jax.random.uniform(jax.random.key(0), (8, 8, 1)).astype(jnp.bfloat16)
+    want = run(image.astype(jnp.float32)).astype(jnp.bfloat16)
+    np.testing.assert_array_equal(run(image), want)
+
+
 def test_a_cosine_decays_at_its_rate():
     # N 4, k 1: 2 - 2 cos(pi / 4) = .585786, and e^-.585786 = .556668.
     wave = np.cos(np.pi * (np.arange(4) + 0.5) / 4)

@@ -13,6 +13,7 @@ from jaxcv import samplers
 LINEAR = samplers.noise_schedule("linear")
 DDPM = samplers.ddpm(LINEAR, steps=5)
 DDIM = samplers.ddim(LINEAR, steps=5)
+DPM_SOLVER = samplers.dpm_solver(LINEAR, steps=5)  # remembers
 
 
 def model(x, t):
@@ -65,27 +66,28 @@ def test_a_late_start_goes_on_as_the_whole_run_does():
     np.testing.assert_allclose(got, whole[-1], rtol=1e-6)
 
 
-def on_devices(count):
+def on_devices(count, sampler=DDPM):
     """The samples of a batch of 8 spread over `count` devices by jit."""
     mesh = jax.make_mesh((count,), ("batch",), devices=jax.devices()[:count])
     spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
-    run = jax.jit(lambda x, key: samplers.sample(model, x, DDPM, key=key))
+    run = jax.jit(lambda x, key: samplers.sample(model, x, sampler, key=key))
     return run(jax.device_put(noise(8, 3), spread), jax.random.key(1))
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_samples_do_not_depend_on_the_number_of_devices(count):
-    got = on_devices(count)
+@pytest.mark.parametrize(("count", "sampler"), [(2, DDPM), (4, DDPM), (2, DPM_SOLVER)])
+def test_samples_do_not_depend_on_the_number_of_devices(count, sampler):
+    got = on_devices(count, sampler)
     assert len(got.sharding.device_set) == count
-    np.testing.assert_allclose(got, on_devices(1), rtol=1e-6)
+    np.testing.assert_allclose(got, on_devices(1, sampler), rtol=1e-6)
 
 
-def test_samples_under_pmap_are_those_of_one_device():
+@pytest.mark.parametrize("sampler", [DDPM, DPM_SOLVER])
+def test_samples_under_pmap_are_those_of_one_device(sampler):
     def run(x):
-        return samplers.sample(model, x, DDPM, key=jax.random.key(1))
+        return samplers.sample(model, x, sampler, key=jax.random.key(1))
 
     got = jax.pmap(run, "device", devices=jax.devices()[:4])(noise(8, 3).reshape(4, 2, 3))
-    np.testing.assert_allclose(got.reshape(8, 3), on_devices(1), rtol=1e-6)
+    np.testing.assert_allclose(got.reshape(8, 3), on_devices(1, sampler), rtol=1e-6)
 
 
 def test_samples_on_eight_devices_are_those_of_one():
@@ -218,9 +220,22 @@ def test_arguments_that_do_not_fit_are_refused(arguments, message):
         samplers.sample(**given)
 
 
-def test_conditions_of_different_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"condition and unconditional.*\(2, 1\).*\(1, 1\)"):
-        samplers.guided(model, np.zeros((2, 1)), np.zeros((1, 1)), scale=1.0)
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        (((2, 1), (1, 1)), r"condition and unconditional.*\(2, 1\).*\(1, 1\)"),
+        (((), ()), r"condition must be arrays \[B, ...\], got shapes \[\(\)\]"),
+        (((3, 1), (3, 1)), r"condition must be \[2, ...\], one for each of x.*\(3, 1\)"),
+    ],
+)
+def test_conditions_of_other_shapes_are_refused(shapes, message):
+    with pytest.raises(ValueError, match=message):
+        samplers.guided(model, *map(np.zeros, shapes), scale=1.0)(X, jnp.zeros(2))
+
+
+def test_noise_of_no_sampler_is_refused():
+    with pytest.raises(ValueError, match=r"sampler must be what ddpm.*return, got Schedule"):
+        samplers.add_noise(X, X, LINEAR)
 
 
 def test_an_image_and_noise_of_different_shapes_are_refused():

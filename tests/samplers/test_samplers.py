@@ -128,9 +128,17 @@ def test_dynamic_thresholding_by_hand():
             {"steps": 9, "offset": 1, "spacing": "trailing"},
             'offset moves spacing "leading" alone',
         ),
+        (samplers.ddim, {"steps": [9, 1], "spacing": "leadin"}, r"spacing is 'leadin'"),
+        (samplers.dpm_solver, {"steps": [9, 1], "spacing": "linspce"}, r"spacing is 'linspce'"),
+        (
+            samplers.euler,
+            {"steps": [9, 1], "offset": 1},
+            r"offset moves no timesteps that are given, got 1 with \[9, 1\]",
+        ),
         (samplers.ddpm, {"steps": 9, "variance": "large"}, r"variance is 'large'.*fixed_large"),
         (samplers.ddpm, {"steps": 9, "prediction": "eps"}, r"prediction is 'eps'.*mean epsilon"),
-        (samplers.dpm_solver, {"steps": 9, "order": 4}, r"order must be 1, 2 or 3, got 4"),
+        (samplers.dpm_solver, {"steps": 9, "order": 4}, r"order must be the int 1, 2 or 3, got 4"),
+        (samplers.dpm_solver, {"steps": 9, "order": 2.0}, r"must be the int 1, 2 or 3, got 2.0"),
         (samplers.dpm_solver, {"steps": 9, "solver": "euler"}, r"solver is 'euler'.*midpoint"),
         (
             samplers.dpm_solver,
@@ -149,6 +157,13 @@ def test_dynamic_thresholding_by_hand():
 def test_options_that_cannot_be_are_refused(maker, options, message):
     with pytest.raises(ValueError, match=message):
         maker(LINEAR, **options)
+
+
+@pytest.mark.parametrize("maker", [samplers.ddim, samplers.dpm_solver, samplers.lms])
+def test_the_name_of_a_schedule_is_not_one(maker):
+    message = r"schedule must be a Schedule, got 'linear': use noise_schedule\(name\)"
+    with pytest.raises(ValueError, match=message):
+        maker("linear", steps=5)
 
 
 @pytest.mark.parametrize("maker", [samplers.ddpm, samplers.ddim])

@@ -39,15 +39,21 @@ def test_entropy_of_an_image_rises_as_heat_flows():
     assert float(samplers.entropy(blurred)) == pytest.approx(1.039721, abs=1e-6)
 
 
-def test_entropy_has_finite_gradients_at_zero_weights():
-    assert np.isfinite(jax.grad(samplers.entropy)(jnp.array([0.0, 1, 2]))).all()
+@pytest.mark.parametrize("weights", [[0.0, 1, 2], [0.0, 0, 0]])
+def test_entropy_has_finite_gradients_at_zero_weights(weights):
+    assert np.isfinite(jax.grad(samplers.entropy)(jnp.array(weights))).all()
+
+
+def test_entropy_of_nothing_is_zero_and_not_below():
+    assert str(float(samplers.entropy(jnp.zeros(3)))) == "0.0"
 
 
 @pytest.mark.parametrize(
     ("positions", "message"),
     [
-        (np.zeros(3, int), r"positions must be \[N, D\] int, got \[3\] int"),
-        (np.zeros((3, 1)), r"positions must be \[N, D\] int, got \[3, 1\] float"),
+        (np.zeros(3, int), r"positions must be \[N, D\] signed int, got \[3\] int"),
+        (np.zeros((3, 1)), r"positions must be \[N, D\] signed int, got \[3, 1\] float"),
+        (np.zeros((3, 1), np.uint8), r"signed int, got \[3, 1\] uint8"),
     ],
 )
 def test_positions_that_do_not_fit_are_refused(positions, message):
@@ -55,6 +61,18 @@ def test_positions_that_do_not_fit_are_refused(positions, message):
         samplers.random_walk(positions, steps=1, key=jax.random.key(0))
 
 
-def test_entropy_of_integers_is_refused():
-    with pytest.raises(ValueError, match="weights must be floating, got int"):
-        samplers.entropy(np.ones(3, int))
+def test_a_raw_key_is_refused():
+    with pytest.raises(ValueError, match=r"key must be one typed key.*use jax.random.key"):
+        samplers.random_walk(np.zeros((3, 1), int), steps=1, key=jax.random.PRNGKey(0))
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(3, int), "weights must be floating, got int"),
+        (np.array([1.0, -0.5]), "weights must be 0 or more, got -0.5 among them"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        samplers.entropy(weights)
