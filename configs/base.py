@@ -161,8 +161,7 @@ def _views():
     A batch holds as many images as views, so a large `batch_size` may have to shrink.
     """
     views = ConfigDict()
-    views.sizes = placeholder(tuple)  # pixels a side that images are resized to, one after the
-    #   other; None: they stay as they are
+    views.sizes = ()  # pixels a side that images are resized to, one after the other
     views.ten_crop = 0  # pixels a side of crops: corners, centre, their mirrors, in place of
     #   data.eval_crop; 0: none
     views.mirror = False  # whole images and their mirrors

@@ -87,7 +87,7 @@ def published_config(name, file, overrides):
 
     Its images are made as its publisher makes them, those for a file as for `published_row`. Where
     nothing is published, or `overrides` say another model.image_size, they have the model's size,
-    uncut. `overrides` say what a network wants otherwise.
+    uncut. `overrides` say what a network wants otherwise; of a data.image_size it sees all.
     """
     config = base.get_config(task="classification").lock()
     override(config, overrides | {"model.name": name, "init_from": file})
@@ -106,7 +106,9 @@ def published_config(name, file, overrides):
     if row:
         own |= {"data.mean": row.mean, "data.std": row.std}
     if sized:
-        own |= {"data.image_size": row.resize, "data.eval_crop": row.crop}
+        own["data.image_size"] = row.resize
+        if "data.image_size" not in overrides:
+            own["data.eval_crop"] = row.crop
     override(config, {name: value for name, value in own.items() if name not in overrides})
     return config
 
@@ -152,12 +154,16 @@ def show(metrics):
 
 
 def _load(config, leave=()):
-    """Variables of the published weights `config.init_from`, for images in RGB as ours are."""
+    """Variables of the weights `config.init_from`, for images in RGB as ours are.
+
+    What was published for BGR is turned, also in a file of the publisher's name.
+    """
     attributes = _attributes(config, leave)
     source = os.path.expanduser(config.init_from)
     variables = weights.load(config.model.name, source, **attributes)
     row = published_row(config)
-    if row and row.bgr:
+    file = pathlib.Path(source).name
+    if row and row.bgr and (source.startswith("published") or file == row.file):
         first = variables["params"][row.bgr]
         first["kernel"] = first["kernel"][:, :, ::-1]
     return variables

@@ -4,6 +4,8 @@ import contextlib
 
 import jax
 
+COMPILED = "/jax/core/compile/backend_compile_duration"  # what jax says of every program
+
 # Compiles in a half to a quarter of the time what then runs slower.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 if jax.__version_info__ < (0, 11):  # later there is no such choice
@@ -22,7 +24,7 @@ def compilations():
     programs = []
 
     def listen(event, duration, **_):
-        if event == "/jax/core/compile/backend_compile_duration":
+        if event == COMPILED:
             programs.append(duration)
 
     jax.monitoring.register_event_duration_secs_listener(listen)

@@ -50,9 +50,15 @@ def named(source, class_names, *, renaming=True):
         new = np.array([class_names.index(name) for name in old], np.int32)
         source = _part(source, np.arange(source.size), new)
     elif not (renaming and len(unknown) == len(old) == len(class_names)):
+        remedy = "Choose those that are with --config.data.classes."
+        if len(unknown) == len(old):
+            remedy = (
+                f"Name its {len(old)} classes with --config.data.class_names, or where a network"
+                f" has as many by itself, give --config.model.num_classes={len(old)}."
+            )
         raise ValueError(
             f"data.class_names are {_few(class_names)}, but {source.name} has classes that are not"
-            f" among them: {_few(unknown)}. Choose those that are with --config.data.classes."
+            f" among them: {_few(unknown)}. {remedy}"
         )
     return dataclasses.replace(source, class_names=class_names)
 

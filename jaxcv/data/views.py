@@ -28,7 +28,8 @@ def create(config, *, image_size):
     """
     if config.mirror and config.ten_crop:
         raise ValueError("views.mirror is for whole images: ten crops hold their mirrors already.")
-    sizes = tuple(config.sizes or ())
+    # A config's empty tuple does not say what it will hold: numbers may come as texts.
+    sizes = tuple(int(n) if isinstance(n, str) and n.isdecimal() else n for n in config.sizes)
     whole = all(isinstance(size, int) for size in sizes)
     if not whole or min((config.ten_crop, *sizes)) < 0 or 0 in sizes:
         raise ValueError(

@@ -36,6 +36,7 @@ class CRFasRNN(nn.Module):
     @nn.compact
     def __call__(self, logits, image):
         _check(self)
+        logits, image = jnp.asarray(logits), jnp.asarray(image)
         if logits.ndim != 4 or image.ndim != 4 or logits.shape[:3] != image.shape[:3]:
             raise ValueError(
                 "logits and image must be [B, H, W, L] and [B, H, W, C] of one size, got"

@@ -32,12 +32,20 @@ def kernel_gradient(x, y, geometry):
 def _primitive(name, plain, cpu):
     """A bilinear primitive that `plain` computes, on a CPU `cpu`."""
     primitive = Primitive(f"conv_{name}")
-    primitive.def_impl(jax.jit(primitive.bind, static_argnames="geometry"))
+    primitive.def_impl(jax.jit(functools.partial(_alone, plain, cpu), static_argnames="geometry"))
     primitive.def_abstract_eval(functools.partial(_abstract, plain))
     mlir.register_lowering(primitive, _lowering(plain))
     mlir.register_lowering(primitive, _lowering(cpu), platform="cpu")
     batching.primitive_batchers[primitive] = functools.partial(_batched, primitive, plain)
     return primitive
+
+
+def _alone(plain, cpu, a, b, *, geometry):
+    """As where it is called outside of a trace."""
+    on_cpu, elsewhere = (
+        functools.partial(_precisely, product, geometry=geometry) for product in (cpu, plain)
+    )
+    return jax.lax.platform_dependent(a, b, cpu=on_cpu, default=elsewhere)
 
 
 def _abstract(product, a, b, *, geometry):

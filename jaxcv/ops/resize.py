@@ -141,7 +141,7 @@ def _along_batched(arrays, axes, **options):
 
 
 _along_p = Primitive("resize_along")
-_along_p.def_impl(jax.jit(_along_p.bind, static_argnames=("place", "axis")))
+_along_p.def_impl(jax.jit(_along_lowered, static_argnames=("place", "axis")))
 _along_p.def_abstract_eval(_along_shape)
 mlir.register_lowering(_along_p, mlir.lower_fun(_along_lowered, multiple_results=False))
 batching.primitive_batchers[_along_p] = _along_batched

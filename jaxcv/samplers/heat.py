@@ -53,7 +53,8 @@ def heat(image, *, time, axes=(0, 1), boundary="insulated"):
         ValueError: as of `heat_steps`.
     """
     _check(image, axes, boundary)
-    return _on_waves(lambda rates: jnp.exp(-rates * time), image, axes, boundary)
+    exp = jnp.exp if isinstance(time, jax.Array) else np.exp  # a number's in double precision
+    return _on_waves(lambda rates: exp(-rates * time), image, axes, boundary)
 
 
 def invert_heat_steps(

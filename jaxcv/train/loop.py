@@ -131,7 +131,7 @@ class _Run:
             self.tracing = True
         begun, before = time.monotonic(), self.state
         self.state, sums = self.train_step(before, batch)
-        if self.config.debug and not _finite(sums):
+        if self.config.debug and _has_nan(sums):
             # jax looks into what a program gives when it is new only, so this one is made anew.
             self.new_step()(before, batch)
         self._read()
@@ -295,8 +295,8 @@ class _Run:
     def _stop_trace(self):
         jax.profiler.stop_trace()
         self.tracing = False
-        steps = self.step - self.profile.start
-        self.console.say(f"profile of {steps} steps: {self.workdir}/profile")
+        steps = f"{self.profile.start + 1} to {self.step}"
+        self.console.say(f"profile of steps {steps}: {self.workdir}/profile")
 
     def _advice(self):
         saved = self.checkpoints.last()
@@ -360,8 +360,8 @@ class _Run:
         return self.seconds + time.monotonic() - self.started
 
 
-def _finite(tree):
-    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(states.to_host(tree)))
+def _has_nan(tree):
+    return any(np.isnan(leaf).any() for leaf in jax.tree.leaves(states.to_host(tree)))
 
 
 def _png(picture):

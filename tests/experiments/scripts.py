@@ -72,7 +72,7 @@ def _count_compilations(counter):
     import jax
 
     def count(event, duration, **_):
-        if event == "/jax/core/compile/backend_compile_duration":
+        if event == xla.COMPILED:
             counter.write(".")
 
     jax.monitoring.register_event_duration_secs_listener(count)

@@ -109,6 +109,7 @@ def test_a_checkpoint_file_needs_no_run_and_a_thousand_classes_have_imagenets_na
         ("alexnet_2012", "file.pth", {}, (227, 0, 0.485)),
         ("lenet5", "file.pth", {}, (28, 0, 0.0)),
         ("resnet50", "published", {"data.eval_crop": "256", "data.mean": "0.5"}, (256, 256, 0.5)),
+        ("resnet50", "published", {"data.image_size": "192"}, (192, 0, 0.485)),
         ("vit_b_16", "published:swag_e2e", {}, (384, 384, 0.485)),
         ("vit_b_16", "file.pth", {"model.image_size": "384"}, (384, 0, 0.485)),
     ],
@@ -121,8 +122,9 @@ def test_images_are_made_as_the_publisher_makes_them(name, file, overrides, fiel
 
 def test_a_file_that_takes_bgr_is_given_rgb(tmp_path):
     _, attributes, shape = small.SMALL["bninception"]
-    file = tmp_path / "bninception.npz"
-    saved(file, "bninception", shape, **attributes)
+    file = tmp_path / weights.published("bninception").file
+    saved(tmp_path / "own.npz", "bninception", shape, **attributes)
+    (tmp_path / "own.npz").rename(file)
     overrides = {f"model.{name}": value for name, value in attributes.items()}
     overrides["data.eval_crop"] = 0
     config = parts.published_config("bninception", str(file), overrides)

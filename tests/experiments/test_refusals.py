@@ -112,27 +112,11 @@ def test_train_names_the_command_that_builds_a_data_set(run, tmp_path):
     assert not (tmp_path / "tfds").exists()
 
 
-def test_train_names_the_broken_image_of_a_folder(run, tmp_path):
-    for name in ("cat", "dog"):
-        path = tmp_path / "data" / "train" / name / "1.png"
-        path.parent.mkdir(parents=True)
-        Image.new("L", (8, 8)).save(path)
-    path.write_bytes(path.read_bytes()[:30])
-    ran = run(
-        "train",
-        DIGITS,
-        "--config.data.name=folder",
-        f"--config.data.dir={tmp_path / 'data'}",
-        "--config.data.eval_splits=train",
-        "--config.best=,max",
-        f"--config.data.cache_dir={tmp_path / 'cache'}",
-        f"--workdir={tmp_path / 'run'}",
-    )
-    assert_refused(ran, r".*train/dog/1\.png: cannot be read as an image.*")
-    assert not (tmp_path / "run").exists()
-
-
-def test_train_names_a_broken_image_that_is_found_on_the_way(run, tmp_path):
+@pytest.mark.parametrize(
+    ("limit", "status"),
+    [(2**20, 2), (0, 1)],  # decoded before the run begins, and streamed
+)
+def test_train_names_the_broken_image_of_a_folder(run, tmp_path, limit, status):
     for name in ("cat", "dog"):
         path = tmp_path / "data" / "train" / name / "1.png"
         path.parent.mkdir(parents=True)
@@ -142,13 +126,15 @@ def test_train_names_a_broken_image_that_is_found_on_the_way(run, tmp_path):
         "data.name": "folder",
         "data.dir": tmp_path / "data",
         "data.eval_splits": "train",
-        "data.cache_limit": 0,  # so it is streamed
+        "data.cache_dir": tmp_path / "cache",
+        "data.cache_limit": limit,
         "best": ",max",
     }
     overrides = [f"--config.{name}={value}" for name, value in fields.items()]
     ran = run("train", DIGITS, f"--workdir={tmp_path / 'run'}", *overrides)
-    assert ran.status == 1
+    assert ran.status == status
     assert re.fullmatch(r".*train/dog/1\.png: cannot be read as an image.*\n", ran.stderr)
+    assert (tmp_path / "run").exists() == (status == 1)
 
 
 def test_train_refuses_a_folder_that_is_a_file(run, tmp_path):

@@ -84,3 +84,22 @@ def test_under_jit_what_is_compiled_is_the_function_itself():
         for op in (stretched, stretched.__wrapped__)
     ]
     assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ops.resize(IMAGE * np.float32(np.nan), 3),
+        lambda: ops.conv(IMAGE[None] * np.float32(np.nan), np.ones((2, 2, 2, 1), np.float32)),
+        lambda: ops.max_unpool(
+            np.full((1, 1, 1, 1), np.nan, np.float32),
+            np.zeros((1, 1, 1, 1), np.int32),
+            output_size=(2, 2),
+            window=2,
+        ),
+    ],
+)
+def test_the_hunt_for_nan_goes_into_primitives(call):
+    # There JAX calls what a program is made of, one after the other.
+    with jax.debug_nans(True), pytest.raises(FloatingPointError, match="nan"):
+        call()

@@ -263,11 +263,11 @@ def test_a_checkpoint_of_another_model_is_refused(whole, tmp_path):
     assert steps_of(workdir) == [6, 8]
 
 
-@pytest.mark.parametrize(("steps", "traced"), [(3, 3), (12, 5)])
+@pytest.mark.parametrize(("steps", "traced"), [(3, "1 to 3"), (12, "8 to 12")])
 def test_a_profile_is_of_late_steps_and_of_all_where_there_are_few(tmp_path, capsys, steps, traced):
     config = toy.config(steps=steps, profile=True, profile_steps=5, eval_every=0)
     toy.run(tmp_path, config)
-    assert f"profile of {traced} steps: {tmp_path}/profile" in capsys.readouterr().out
+    assert f"profile of steps {traced}: {tmp_path}/profile" in capsys.readouterr().out
     assert list(tmp_path.glob("profile/**/perfetto_trace.json.gz"))
 
 
