@@ -47,16 +47,15 @@ def entropy(weights):
     """Entropy in nats of weights as a distribution: [...] of at least 0 -> a scalar.
 
     Their sum is taken as 1. Of an image: how evenly its light is spread. A weight of 0 adds 0, and
-    its gradient is finite; so with all of them 0. Traced weights are not checked.
+    its gradient is finite; so with all of them 0. One below 0, as rounding leaves some, counts as 0.
 
     Raises:
-        ValueError: weights that are not floating or, where they are not traced, below 0.
+        ValueError: weights that are not floating.
     """
     weights = jnp.asarray(weights)
     if not jnp.issubdtype(weights.dtype, jnp.floating):
         raise ValueError(f"weights must be floating, got {weights.dtype}.")
-    if not isinstance(weights, jax.core.Tracer) and (weights < 0).any():
-        raise ValueError(f"weights must be 0 or more, got {weights.min():g} among them.")
+    weights = jnp.where(weights < 0, 0, weights)
     total = jnp.sum(weights)
     p = weights / jnp.where(total == 0, 1, total)
     return jnp.sum(jnp.where(p > 0, -p * jnp.log(jnp.where(p > 0, p, 1)), 0))

@@ -48,6 +48,11 @@ def test_entropy_of_nothing_is_zero_and_not_below():
     assert str(float(samplers.entropy(jnp.zeros(3)))) == "0.0"
 
 
+def test_a_weight_below_zero_counts_as_none():
+    below = samplers.entropy(jnp.array([1.0, 3.0, -1e-3]))
+    assert float(below) == float(samplers.entropy(jnp.array([1.0, 3.0, 0.0])))
+
+
 @pytest.mark.parametrize(
     ("positions", "message"),
     [
@@ -66,13 +71,6 @@ def test_a_raw_key_is_refused():
         samplers.random_walk(np.zeros((3, 1), int), steps=1, key=jax.random.PRNGKey(0))
 
 
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        (np.ones(3, int), "weights must be floating, got int"),
-        (np.array([1.0, -0.5]), "weights must be 0 or more, got -0.5 among them"),
-    ],
-)
-def test_weights_that_do_not_fit_are_refused(weights, message):
-    with pytest.raises(ValueError, match=message):
-        samplers.entropy(weights)
+def test_weights_that_are_not_floating_are_refused():
+    with pytest.raises(ValueError, match="weights must be floating, got int"):
+        samplers.entropy(np.ones(3, int))
