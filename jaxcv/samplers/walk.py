@@ -47,7 +47,7 @@ def entropy(weights):
     """Entropy in nats of weights as a distribution: [...] of at least 0 -> a scalar.
 
     Their sum is taken as 1. Of an image: how evenly its light is spread. A weight of 0 adds 0, and
-    its gradient is finite; so with all of them 0. One below 0, as rounding leaves some, counts as 0.
+    its gradient is finite; so with all of them 0. What rounding leaves below 0 counts as 0.
 
     Raises:
         ValueError: weights that are not floating.
