@@ -75,9 +75,8 @@ def _svm_accuracy(pretrained, config):
 
     @jax.jit
     def features(image):
-        image = augment.normalize(
-            augment.as_float(image), mean=config.data.mean, std=config.data.std
-        )
+        image = augment.as_float(image)
+        image = augment.normalize(image, mean=learned.data.mean, std=learned.data.std)
         return head(variables, image)[0].mean((1, 2))
 
     batch = next(iter(batches.train(0)))  # all there is

@@ -1,5 +1,7 @@
 """Pooling in torch's geometry. Like `ops.conv`, and unlike other ops, these take a batch."""
 
+import numbers
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -132,7 +134,7 @@ def avg_pool(
     """
     image = jnp.asarray(image)
     rows, columns = _axes(image, window, strides, padding, ceil_mode)
-    if isinstance(divisor, (int, float)) and divisor == 0:
+    if isinstance(divisor, numbers.Real) and divisor == 0:
         raise ValueError("divisor must not be 0.")
     wide = image.astype(jnp.promote_types(image.dtype, jnp.float32))
     total = _reduce(wide, 0.0, jax.lax.add, rows, columns)

@@ -87,6 +87,14 @@ def read_config(workdir):
         raise ValueError(f"{path} is damaged: {error}.") from error
 
 
+def read_result(workdir):
+    """What result.json of the run in `workdir` holds; {} if it is not there or damaged."""
+    try:
+        return json.loads((pathlib.Path(workdir) / "result.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
 def write_whole(path, content):
     """Writes bytes or text to `path` in one step: nobody ever sees half of it."""
     path = pathlib.Path(path)

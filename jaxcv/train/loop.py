@@ -231,9 +231,9 @@ class _Run:
         }
         path = self.workdir / "result.json"
         if self.first:
-            if not self.compiled and path.exists():  # finished before, perhaps elsewhere
-                there = json.loads(path.read_text())
-                if there["params_sha256"] == result["params_sha256"]:
+            if not self.compiled:  # finished before, perhaps elsewhere
+                there = folder.read_result(self.workdir)
+                if there.get("params_sha256") == result["params_sha256"]:
                     return there
             folder.write_whole(path, json.dumps(result, indent=2, sort_keys=True) + "\n")
         return result

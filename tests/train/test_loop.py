@@ -278,3 +278,6 @@ def test_a_finished_run_keeps_its_result_when_it_is_asked_for_again(whole, tmp_p
     path.write_text(json.dumps(elsewhere))
     assert toy.run(workdir, toy.config(**CONFIG)) == elsewhere
     assert json.loads(path.read_text()) == elsewhere
+    path.write_text("{")
+    toy.run(workdir, toy.config(**CONFIG))
+    assert json.loads(path.read_text())["params_sha256"] == elsewhere["params_sha256"]
