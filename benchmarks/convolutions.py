@@ -1,9 +1,9 @@
-"""Times convolution, transposed convolution and pooling beside torch in both of its layouts.
+"""Times convolution, pooling and batch normalisation beside torch in both of its layouts.
 
     taskset -c 0 python -m benchmarks.convolutions --peer-python=/path/to/python/with/torch
 
 One core (taskset) or all. Batches of 8 in float32. "gradients" is the output and the gradients by
-image and kernel; a row is told apart by torch's layout: "contiguous" or "channels_last". --xla
+all inputs; a row is told apart by torch's layout: "contiguous" or "channels_last". --xla
 times XLA's own convolution and its gradients in place of ours. Turns, figures and result files are
 those of `benchmarks.ops`.
 """
@@ -44,6 +44,7 @@ _GOALS = {  # by the first word: forward, gradients; beside contiguous, channels
     "32": ((0.4, 0.3), (0.4, 0.3)),
     "transposed": ((0.8, 0.5), (0.8, 0.5)),
     "pool": (None, (3, 1)),
+    "batch": (None, (2, 1.5)),
 }
 _TRANSPOSED = {  # name: (image side, channels, features, window, stride, padding, output padding)
     "transposed 2x2 stride 2 28x28 128 to 64": (28, 128, 64, 2, 2, 0, 0),
@@ -54,6 +55,10 @@ _TRANSPOSED = {  # name: (image side, channels, features, window, stride, paddin
 _POOLS = {  # name: (image side, channels, window, stride, padding)
     "pool 3x3 stride 2 112x112 64": (112, 64, 3, 2, 1),
     "pool 2x2 stride 2 56x56 128": (56, 128, 2, 2, 0),
+}
+_BATCH_NORMS = {  # name: (image side, channels)
+    "batch norm 112x112 64": (112, 64),
+    "batch norm 28x28 512": (28, 512),
 }
 
 
@@ -77,6 +82,13 @@ def rows():
         ours = functools.partial(ops.max_pool, window=window, strides=stride, padding=padding)
         options = {"kernel_size": window, "stride": stride, "padding": padding}
         yield from _with(name, "max_pool2d", [(8, side, side, channels)], ours, options, True)
+    for name, (side, channels) in _BATCH_NORMS.items():
+        shapes = [(8, side, side, channels), (channels,), (channels,)]
+        yield from _with(name, "batch_norm", shapes, _batch_norm, {}, True)
+
+
+def _batch_norm(image, scale, bias):
+    return ops.batch_norm(image, scale, bias)[0]
 
 
 def _xla_conv(image, kernel, *, strides, padding, groups):

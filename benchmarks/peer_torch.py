@@ -90,7 +90,7 @@ def _with_gradient(function, maps, gradient):
     return run
 
 
-# Convolution and pooling
+# Convolution, pooling and batch normalisation
 
 
 def conv2d(image, kernel, cotangent=None, *, channels_last, **options):
@@ -116,6 +116,20 @@ def max_pool2d(image, cotangent, *, channels_last, **options):
         output = torch.nn.functional.max_pool2d(image, **options)
         (gradient,) = torch.autograd.grad(output, image, cotangent)
         return output.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
+
+    return run
+
+
+def batch_norm(image, scale, bias, cotangent, *, channels_last):
+    """[B, H, W, C], [C], [C] -> the output and the three gradients, by the batch's statistics."""
+    image = _laid_out(image.permute(0, 3, 1, 2), channels_last)
+    cotangent = _laid_out(cotangent.permute(0, 3, 1, 2), channels_last)
+    inputs = [array.requires_grad_() for array in (image, scale, bias)]
+
+    def run():
+        output = torch.nn.functional.batch_norm(inputs[0], None, None, *inputs[1:], training=True)
+        by_image, *others = torch.autograd.grad(output, inputs, cotangent)
+        return output.permute(0, 2, 3, 1), by_image.permute(0, 2, 3, 1), *others
 
     return run
 

@@ -19,7 +19,7 @@ class Block(nn.Module):
         conv = functools.partial(layers.Conv, self.features, padding=1, kernel_size=3)
         norm = functools.partial(layers.GroupNorm, num_groups=8)
         h = conv(name="conv1")(nn.silu(norm(name="norm1")(x)))
-        h = h + nn.Dense(self.features, name="time")(nn.silu(time))[:, None, None]
+        h = h + layers.Dense(self.features, name="time")(nn.silu(time))[:, None, None]
         h = conv(name="conv2")(nn.silu(norm(name="norm2")(h)))
         if x.shape[-1] != self.features:
             x = layers.Conv(self.features, kernel_size=1, name="skip")(x)
@@ -34,7 +34,7 @@ class UNet(nn.Module):
         frequencies = jnp.exp(-np.log(10_000) / 32 * jnp.arange(32))
         angles = t[:, None] * frequencies
         time = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], 1)
-        time = nn.Dense(128, name="time2")(nn.silu(nn.Dense(128, name="time1")(time)))
+        time = layers.Dense(128, name="time2")(nn.silu(layers.Dense(128, name="time1")(time)))
         conv = functools.partial(layers.Conv, kernel_size=3, padding=1)
         top = Block(32, name="down0")(conv(32, name="first")(x), time)
         middle = Block(64, name="down1")(conv(64, strides=2, name="shrink0")(top), time)

@@ -7,6 +7,7 @@ from jaxcv.layers.activation import PReLU
 from jaxcv.layers.attention import dot_product_attention
 from jaxcv.layers.conv import Conv, ConvTranspose
 from jaxcv.layers.crf import CRFasRNN
+from jaxcv.layers.dense import Dense
 from jaxcv.layers.mobile import (
     ConvNorm,
     InvertedResidual,
@@ -23,6 +24,7 @@ __all__ = [
     "Conv",
     "ConvNorm",
     "ConvTranspose",
+    "Dense",
     "DropPath",
     "Dropout",
     "GroupNorm",

@@ -12,14 +12,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxcv import ops
 from jaxcv.layers import device
 
-GroupNorm = functools.partial(nn.GroupNorm, epsilon=1e-5, use_fast_variance=False)
 LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5, use_fast_variance=False)
-# As torch's, without scale and bias unless asked for.
-InstanceNorm = functools.partial(
-    nn.InstanceNorm, epsilon=1e-5, use_fast_variance=False, use_scale=False, use_bias=False
-)
 
 
 class BatchNorm(nn.Module):
@@ -53,37 +49,63 @@ class BatchNorm(nn.Module):
         shape = inputs.shape[-1:]
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape)
-        scale = self.param("scale", self.scale_init, shape) if self.use_scale else None
-        bias = self.param("bias", self.bias_init, shape) if self.use_bias else None
+        scale, bias = _scale_and_bias(self, shape)
 
-        wide = inputs.astype(jnp.promote_types(inputs.dtype, jnp.float32))
         if use_running_average:
-            mean, var = running_mean.value, running_var.value
+            wide = inputs.astype(jnp.promote_types(inputs.dtype, jnp.float32))
+            multiplier = jax.lax.rsqrt(running_var.value + self.epsilon)
+            if scale is not None:
+                multiplier *= scale
+            output = (wide - running_mean.value) * multiplier
+            if bias is not None:
+                output += bias
         else:
-            mean, var, unbiased = _batch_statistics(wide)
+            count = inputs.size // inputs.shape[-1] * device.device_count()
+            if count < 2:
+                raise ValueError(
+                    f"inputs {list(inputs.shape)} have one value a channel: no variance to train"
+                    " on. Use a larger batch, or use_running_average=True."
+                )
+            output, mean, var = ops.batch_norm(
+                inputs, scale, bias, epsilon=self.epsilon, axis_name=device.device_axis()
+            )
+            unbiased = var * (count / (count - 1))
             if not self.is_initializing():
                 for running, new in ((running_mean, mean), (running_var, unbiased)):
                     running.value += self.momentum * (new - running.value)
-
-        multiplier = jax.lax.rsqrt(var + self.epsilon)
-        if scale is not None:
-            multiplier *= scale
-        output = (wide - mean) * multiplier
-        if bias is not None:
-            output += bias
         dtype = nn.dtypes.canonicalize_dtype(inputs, scale, bias, dtype=self.dtype)
         return output.astype(dtype)
 
 
-def _batch_statistics(inputs):
-    """Mean, biased and unbiased variance of each channel over all devices' batch: [C] each."""
-    axes = tuple(range(inputs.ndim - 1))
-    count = inputs.size // inputs.shape[-1] * device.device_count()
-    if count < 2:
-        raise ValueError(
-            f"inputs {list(inputs.shape)} have one value a channel: no variance to train on. Use a"
-            " larger batch, or use_running_average=True."
-        )
-    mean = device.device_mean(inputs.mean(axes))
-    var = device.device_mean(jnp.square(inputs - mean).mean(axes))
-    return mean, var, var * (count / (count - 1))
+class GroupNorm(nn.Module):
+    """Normalisation of each image's runs of channels: [B, ..., C] -> [B, ..., C].
+
+    Parameters: `scale`, `bias` [C]. Source: as `ops.group_norm`.
+    """
+
+    num_groups: int | None = 32  # None: as many as channels
+    epsilon: float = 1e-5
+    use_scale: bool = True
+    use_bias: bool = True
+    dtype: Any = None  # of the output, by default the widest of input and parameters
+    scale_init: Callable = nn.initializers.ones_init()
+    bias_init: Callable = nn.initializers.zeros_init()
+
+    @nn.compact
+    def __call__(self, inputs):
+        scale, bias = _scale_and_bias(self, inputs.shape[-1:])
+        groups = inputs.shape[-1] if self.num_groups is None else self.num_groups
+        output = ops.group_norm(inputs, groups, scale, bias, epsilon=self.epsilon)
+        dtype = nn.dtypes.canonicalize_dtype(inputs, scale, bias, dtype=self.dtype)
+        return output.astype(dtype)
+
+
+# As torch's, without scale and bias unless asked for.
+InstanceNorm = functools.partial(GroupNorm, num_groups=None, use_scale=False, use_bias=False)
+
+
+def _scale_and_bias(layer, shape):
+    """Parameters; None those that the layer does without."""
+    scale = layer.param("scale", layer.scale_init, shape) if layer.use_scale else None
+    bias = layer.param("bias", layer.bias_init, shape) if layer.use_bias else None
+    return scale, bias

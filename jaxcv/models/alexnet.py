@@ -44,7 +44,7 @@ class AlexNet(nn.Module):
     def __call__(self, image, train=False):
         conv = functools.partial(layers.Conv, kernel_init=torch_uniform, dtype=self.dtype)
         dense = functools.partial(
-            nn.Dense, self.hidden, kernel_init=torch_uniform, dtype=self.dtype
+            layers.Dense, self.hidden, kernel_init=torch_uniform, dtype=self.dtype
         )
         drop = layers.Dropout(self.dropout, deterministic=not train)
         first, second, third, fourth, fifth = self.widths
@@ -64,7 +64,7 @@ class AlexNet(nn.Module):
         x = stages["classifier.2"] = nn.relu(dense(name="classifier.1")(x))
         x = stages["classifier.5"] = nn.relu(dense(name="classifier.4")(drop(x)))
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        logits = nn.Dense(self.num_classes, kernel_init=torch_uniform, name="classifier.6")(x)
+        logits = layers.Dense(self.num_classes, kernel_init=torch_uniform, name="classifier.6")(x)
         return {"logits": logits, "stages": stages}
 
 
@@ -89,7 +89,7 @@ class AlexNetOf2012(nn.Module):
         # Two groups: each half of the kernels sees half of the channels.
         halves = functools.partial(conv, groups=2, bias_init=ones)
         dense = functools.partial(
-            nn.Dense, self.hidden, kernel_init=normal, bias_init=ones, dtype=self.dtype
+            layers.Dense, self.hidden, kernel_init=normal, bias_init=ones, dtype=self.dtype
         )
         pool = functools.partial(_pool, ceil_mode=self.ceil_mode)
         drop = layers.Dropout(self.dropout, deterministic=not train)
@@ -111,7 +111,7 @@ class AlexNetOf2012(nn.Module):
         x = stages["fc7"] = dense(name="fc7")(drop(nn.relu(x)))
         x = drop(nn.relu(x))
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        logits = nn.Dense(self.num_classes, kernel_init=normal, name="fc8")(x)
+        logits = layers.Dense(self.num_classes, kernel_init=normal, name="fc8")(x)
         return {"logits": logits, "stages": stages}
 
 

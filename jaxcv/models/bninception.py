@@ -80,7 +80,7 @@ class BNInception(nn.Module):
                 stages[_STAGES[name]] = x
         x = x.mean((1, 2))  # [B, 1024]
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        logits = nn.Dense(self.num_classes, kernel_init=torch_uniform, name="last_linear")(x)
+        logits = layers.Dense(self.num_classes, kernel_init=torch_uniform, name="last_linear")(x)
         return {"logits": logits, "stages": stages}
 
 

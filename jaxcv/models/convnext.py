@@ -63,7 +63,7 @@ class ConvNeXt(nn.Module):
             stages[name] = x
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
         x = _norm(name="classifier.0")(x.mean((1, 2)))
-        logits = nn.Dense(self.num_classes, kernel_init=_normal, name="classifier.2")(x)
+        logits = layers.Dense(self.num_classes, kernel_init=_normal, name="classifier.2")(x)
         return {"logits": logits, "stages": stages}
 
 
@@ -77,7 +77,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x, train):
         channels = x.shape[-1]
-        dense = functools.partial(nn.Dense, kernel_init=_normal, dtype=self.dtype)
+        dense = functools.partial(layers.Dense, kernel_init=_normal, dtype=self.dtype)
         scale = self.param(
             "layer_scale", nn.initializers.constant(self.layer_scale), (channels, 1, 1)
         )

@@ -73,7 +73,7 @@ class DenseNet(nn.Module):
         x = stages["features.norm5"] = norm(name="features.norm5")(x)
         x = nn.relu(x).mean((1, 2))
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        logits = nn.Dense(self.num_classes, kernel_init=torch_uniform, name="classifier")(x)
+        logits = layers.Dense(self.num_classes, kernel_init=torch_uniform, name="classifier")(x)
         return {"logits": logits, "stages": stages}
 
 

@@ -141,7 +141,7 @@ class EfficientNet(nn.Module):
         x = layers.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
         uniform = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")
-        head = nn.Dense(self.num_classes, kernel_init=uniform, name="classifier.1")
+        head = layers.Dense(self.num_classes, kernel_init=uniform, name="classifier.1")
         return {"logits": head(x), "stages": stages}
 
     def _block(self, settings, first, channels, conv, options, name):

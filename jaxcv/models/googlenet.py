@@ -74,11 +74,11 @@ class GoogLeNet(nn.Module):
         if self.batch_norm:
             frozen = self.frozen_norm or not train
             conv = functools.partial(BasicConv, use_running_average=frozen, kernel_init=_normal)
-            dense = functools.partial(nn.Dense, kernel_init=_normal)
+            dense = functools.partial(layers.Dense, kernel_init=_normal)
             respond, largest, last_window = (lambda x: x), 3, 2
         else:
             conv = _BiasedConv
-            dense = functools.partial(nn.Dense, kernel_init=_xavier)
+            dense = functools.partial(layers.Dense, kernel_init=_xavier)
             respond, largest, last_window = _respond, 5, 3
         conv = functools.partial(conv, width_multiplier=self.width_multiplier, dtype=self.dtype)
         inception = nn.remat(Inception) if self.remat else Inception

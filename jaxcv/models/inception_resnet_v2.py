@@ -93,7 +93,7 @@ class InceptionResNetV2(nn.Module):
         x = stages["conv2d_7b"] = conv(1536, 1, name="conv2d_7b")(x)
         x = layers.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))  # [B, 1536]
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        logits = nn.Dense(self.num_classes, kernel_init=torch_uniform, name="classif")(x)
+        logits = layers.Dense(self.num_classes, kernel_init=torch_uniform, name="classif")(x)
         return {"logits": logits, "stages": stages}
 
 

@@ -79,7 +79,8 @@ class InceptionV3(nn.Module):
             x = stages[name] = lift(InceptionC)(conv, name=name)(x)
         x = layers.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))  # [B, 2048]
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        logits = nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(0.1), name="fc")(x)
+        normal = nn.initializers.normal(0.1)
+        logits = layers.Dense(self.num_classes, kernel_init=normal, name="fc")(x)
         return {"logits": logits, "stages": stages, "aux": aux}
 
     def _aux(self, x, conv):
@@ -224,7 +225,9 @@ class _AuxiliaryHead(nn.Module):
         x = ops.avg_pool(x, window=5, strides=3)
         x = self.conv(128, 1, name="conv0")(x)
         x = conv1(768, 5, padding=0, name="conv1")(x).mean((1, 2))
-        return nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(0.001), name="fc")(x)
+        return layers.Dense(self.num_classes, kernel_init=nn.initializers.normal(0.001), name="fc")(
+            x
+        )
 
 
 VARIANTS = {"inception_v3": functools.partial(InceptionV3)}

@@ -95,7 +95,7 @@ class InceptionV4(nn.Module):
             x = stages[name] = last(conv, name=name)(x)
         x = layers.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))  # [B, 1536]
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        logits = nn.Dense(self.num_classes, kernel_init=torch_uniform, name="last_linear")(x)
+        logits = layers.Dense(self.num_classes, kernel_init=torch_uniform, name="last_linear")(x)
         return {"logits": logits, "stages": stages}
 
 

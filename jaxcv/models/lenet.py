@@ -42,7 +42,7 @@ class LeNet5(nn.Module):
     def __call__(self, image, train=False):
         del train  # no dropout, no statistics
         conv = functools.partial(layers.Conv, kernel_size=(5, 5), dtype=self.dtype)
-        dense = functools.partial(nn.Dense, dtype=self.dtype)
+        dense = functools.partial(layers.Dense, dtype=self.dtype)
         pool = functools.partial(ops.max_pool, window=2)
 
         c1 = pool(nn.relu(conv(6, padding=2, name="conv1")(image)))  # [B, 14, 14, 6]
@@ -52,7 +52,7 @@ class LeNet5(nn.Module):
         x = nn.relu(dense(84, name="fc2")(x))
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
         return {
-            "logits": nn.Dense(self.num_classes, name="fc3")(x),
+            "logits": layers.Dense(self.num_classes, name="fc3")(x),
             "stages": {"c1": c1, "c2": c2},
         }
 
@@ -84,8 +84,8 @@ class LeNet5Of1998(nn.Module):
         c3 = _squash(_TableConv(dtype=self.dtype, name="c3")(s2))  # [B, 10, 10, 16]
         s4 = _squash(subsample(name="s4")(c3))  # [B, 5, 5, 16]
         c5 = _squash(conv(120, kernel_init=_uniform(400), name="c5")(s4))  # [B, 1, 1, 120]
-        f6 = nn.Dense(84, kernel_init=_uniform(120), dtype=self.dtype, name="f6")(c5[:, 0, 0])
-        output = nn.Dense(self.num_classes, kernel_init=_uniform(84), name="output")
+        f6 = layers.Dense(84, kernel_init=_uniform(120), dtype=self.dtype, name="f6")(c5[:, 0, 0])
+        output = layers.Dense(self.num_classes, kernel_init=_uniform(84), name="output")
         return {
             "logits": output(_squash(f6)),
             "stages": {"c1": c1, "s2": s2, "c3": c3, "s4": s4},

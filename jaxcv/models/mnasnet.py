@@ -75,7 +75,7 @@ class MNASNet(nn.Module):
         stages["layers.16"] = x
         x = layers.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))  # [B, 1280]
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        logits = nn.Dense(self.num_classes, kernel_init=_uniform, name="classifier.1")(x)
+        logits = layers.Dense(self.num_classes, kernel_init=_uniform, name="classifier.1")(x)
         return {"logits": logits, "stages": stages}
 
 

@@ -90,7 +90,7 @@ class MobileNetV1(nn.Module):
             stages[f"blocks.{stage}"] = x
         x = layers.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        head = nn.Dense(self.num_classes, kernel_init=_uniform, name="classifier")
+        head = layers.Dense(self.num_classes, kernel_init=_uniform, name="classifier")
         return {"logits": head(x), "stages": stages}
 
 

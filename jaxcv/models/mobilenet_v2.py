@@ -83,7 +83,7 @@ class MobileNetV2(nn.Module):
         x = stages[name] = conv(last, 1, name=name)(x)
         x = layers.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        head = nn.Dense(
+        head = layers.Dense(
             self.num_classes, kernel_init=nn.initializers.normal(0.01), name="classifier.1"
         )
         return {"logits": head(x), "stages": stages}

@@ -120,7 +120,7 @@ class MobileNetV3(nn.Module):
         return layers.round_channels(channels // (2 if half else 1) * self.width_multiplier)
 
     def _head(self, x, train):
-        dense = functools.partial(nn.Dense, kernel_init=nn.initializers.normal(0.01))
+        dense = functools.partial(layers.Dense, kernel_init=nn.initializers.normal(0.01))
         width = self._width(self.last_width, self.reduced_tail)
         x = nn.hard_swish(dense(width, dtype=self.dtype, name="classifier.0")(x))
         x = layers.Dropout(self.dropout, deterministic=not train)(x)

@@ -76,7 +76,7 @@ class RegNet(nn.Module):
                 )(x)
             stages[name] = x
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        dense = nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(0.01), name="fc")
+        dense = layers.Dense(self.num_classes, kernel_init=nn.initializers.normal(0.01), name="fc")
         return {"logits": dense(x.mean((1, 2))), "stages": stages}
 
 

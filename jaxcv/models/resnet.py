@@ -81,7 +81,7 @@ class ResNet(nn.Module):
             stages[f"layer{stage + 1}"] = x
         x = stages["avgpool"] = x.mean((1, 2), keepdims=True)
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        return {"logits": nn.Dense(self.num_classes, name="fc")(x[:, 0, 0]), "stages": stages}
+        return {"logits": layers.Dense(self.num_classes, name="fc")(x[:, 0, 0]), "stages": stages}
 
     def _block(self, stage, **options):
         kind = Bottleneck if self.bottleneck else BasicBlock

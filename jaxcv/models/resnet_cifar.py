@@ -73,7 +73,7 @@ class ResNetCifar(nn.Module):
             stages[f"layer{stage + 1}"] = x
         x = x.mean((1, 2))  # [B, 4 width]
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        return {"logits": nn.Dense(self.num_classes, name="linear")(x), "stages": stages}
+        return {"logits": layers.Dense(self.num_classes, name="linear")(x), "stages": stages}
 
 
 class BasicBlock(nn.Module):

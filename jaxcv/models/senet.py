@@ -91,7 +91,7 @@ class SENet(nn.Module):
                 )(x)
             stages[f"layer{stage + 1}"] = x
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        head = nn.Dense(self.num_classes, name="last_linear")
+        head = layers.Dense(self.num_classes, name="last_linear")
         return {"logits": head(x.mean((1, 2))), "stages": stages}
 
 

@@ -54,7 +54,7 @@ class ShuffleNetV2(nn.Module):
         x = nn.relu(norm(name="conv5.1")(conv(self.widths[-1], 1, name="conv5.0")(x)))
         stages["conv5"] = x
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        dense = nn.Dense(self.num_classes, kernel_init=torch_uniform, name="fc")
+        dense = layers.Dense(self.num_classes, kernel_init=torch_uniform, name="fc")
         return {"logits": dense(x.mean((1, 2))), "stages": stages}
 
 

@@ -92,7 +92,7 @@ class SwinTransformer(nn.Module):
             stages[stage] = x
         x = stages["norm"] = norm(name="norm")(x)
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        head = nn.Dense(self.num_classes, kernel_init=_normal, name="head")
+        head = layers.Dense(self.num_classes, kernel_init=_normal, name="head")
         return {"logits": head(x.mean((1, 2))), "stages": stages}
 
 
@@ -134,7 +134,7 @@ class Block(nn.Module):
                 "kernel_init": nn.initializers.xavier_uniform(),
                 "bias_init": nn.initializers.normal(1e-6),
             }
-        dense = functools.partial(nn.Dense, dtype=self.dtype, **init)
+        dense = functools.partial(layers.Dense, dtype=self.dtype, **init)
         y = dense(self.mlp_ratio * x.shape[-1], name="mlp.0")(x)
         y = drop(jax.nn.gelu(y, approximate=False))
         return drop(dense(x.shape[-1], name="mlp.3")(y))
@@ -155,7 +155,7 @@ class WindowAttention(nn.Module):
     @nn.compact
     def __call__(self, x):
         channels, size = x.shape[-1], self.window_size
-        dense = functools.partial(nn.Dense, kernel_init=_normal, dtype=self.dtype)
+        dense = functools.partial(layers.Dense, kernel_init=_normal, dtype=self.dtype)
         table = self.param(
             "relative_position_bias_table", _normal, ((2 * size - 1) ** 2, self.heads)
         )
@@ -183,7 +183,7 @@ class CosineWindowAttention(nn.Module):
     @nn.compact
     def __call__(self, x):
         channels = x.shape[-1]
-        dense = functools.partial(nn.Dense, kernel_init=_normal)
+        dense = functools.partial(layers.Dense, kernel_init=_normal)
         hidden = nn.relu(dense(512, name="cpb_mlp.0")(relative_coords_table(self)))
         table = dense(self.heads, use_bias=False, name="cpb_mlp.2")(hidden)
         table = 16 * nn.sigmoid(table.reshape(-1, self.heads))
@@ -239,7 +239,7 @@ class PatchMerging(nn.Module):
         offsets = ((0, 0), (1, 0), (0, 1), (1, 1))
         x = jnp.concatenate([x[:, row::2, column::2] for row, column in offsets], axis=-1)
         norm = self.norm(name="norm")
-        reduction = nn.Dense(
+        reduction = layers.Dense(
             2 * channels, use_bias=False, kernel_init=_normal, dtype=self.dtype, name="reduction"
         )
         return norm(reduction(x)) if self.v2 else reduction(norm(x))

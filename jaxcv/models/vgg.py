@@ -52,7 +52,7 @@ class VGG(nn.Module):
             layers.Conv, kernel_size=3, kernel_init=_he_fan_out, dtype=self.dtype
         )
         norm = functools.partial(layers.BatchNorm, self.frozen_norm or not train, dtype=self.dtype)
-        dense = functools.partial(nn.Dense, self.hidden, kernel_init=_normal, dtype=self.dtype)
+        dense = functools.partial(layers.Dense, self.hidden, kernel_init=_normal, dtype=self.dtype)
         drop = layers.Dropout(self.dropout, deterministic=not train)
 
         stages = {}
@@ -79,7 +79,7 @@ class VGG(nn.Module):
         x = stages["classifier.1"] = nn.relu(dense(name="classifier.0")(x))
         x = stages["classifier.4"] = nn.relu(dense(name="classifier.3")(drop(x)))
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        logits = nn.Dense(self.num_classes, kernel_init=_normal, name="classifier.6")(drop(x))
+        logits = layers.Dense(self.num_classes, kernel_init=_normal, name="classifier.6")(drop(x))
         return {"logits": logits, "stages": stages}
 
 

@@ -160,7 +160,7 @@ class VisionTransformer(nn.Module):
         stages |= {names.norm: x, "map": patches.reshape(len(x), *grid, -1)}
         x = x[:, 0] if self.pool == "token" else patches.mean(1)
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        head = nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, name=names.head)
+        head = layers.Dense(self.num_classes, kernel_init=nn.initializers.zeros, name=names.head)
         return {"logits": head(x), "stages": stages}
 
     def _embed(self, tokens, grid):
@@ -219,7 +219,7 @@ class Block(nn.Module):
         dropout = layers.Dropout(self.dropout, deterministic=self.deterministic)
         drop_path = layers.DropPath(self.drop_path, deterministic=self.deterministic)
 
-        project = TorchProjection if names is TORCHVISION else nn.Dense
+        project = TorchProjection if names is TORCHVISION else layers.Dense
         project = project(3 * width, kernel_init=_xavier, dtype=self.dtype, name=names.qkv)
         qkv = project(_norm(names.norm1, self.dtype)(x))
         # Queries, keys and values stand one after the other, in each all heads.
@@ -227,11 +227,11 @@ class Block(nn.Module):
         y, attention = layers.dot_product_attention(*(qkv[:, :, i] for i in range(3)))
         self.sow("intermediates", "attention", attention)
         uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-        attended = nn.Dense(width, kernel_init=uniform, dtype=self.dtype, name=names.attended)
+        attended = layers.Dense(width, kernel_init=uniform, dtype=self.dtype, name=names.attended)
         x = layers.residual(x, drop_path(dropout(attended(y.reshape(x.shape)))))
 
         dense = functools.partial(
-            nn.Dense,
+            layers.Dense,
             kernel_init=_xavier,
             bias_init=nn.initializers.normal(1e-6),
             dtype=self.dtype,
@@ -258,7 +258,7 @@ class TorchProjection(nn.Module):
         weight = self.param("in_proj_weight", self.kernel_init, (self.features, x.shape[-1]))
         bias = self.param("in_proj_bias", nn.initializers.zeros, (self.features,))
         x, weight, bias = nn.dtypes.promote_dtype(x, weight, bias, dtype=self.dtype)
-        return x @ weight.T + bias
+        return ops.linear(x, weight.T) + bias
 
 
 def _resampled(position, grid, *, extra):

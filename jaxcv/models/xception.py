@@ -79,7 +79,7 @@ class Xception(nn.Module):
         stages["act4"] = x
         x = layers.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))  # [B, 2048]
         # Without a dtype: in the parameters' precision, so that the loss sees float32 logits.
-        logits = nn.Dense(self.num_classes, kernel_init=torch_uniform, name="fc")(x)
+        logits = layers.Dense(self.num_classes, kernel_init=torch_uniform, name="fc")(x)
         return {"logits": logits, "stages": stages}
 
 

@@ -1,6 +1,7 @@
 """Functions of arrays: no parameters, no Flax.
 
-An op takes one item and callers `vmap`, except convolution and pooling, which take a batch.
+An op takes one item and callers `vmap`, except convolution, linear maps, pooling and batch
+normalisation, which take a batch.
 """
 
 from jaxcv.ops.anchors import (
@@ -28,7 +29,7 @@ from jaxcv.ops.boxes import (
     paired_generalized_box_iou,
     remove_small_boxes,
 )
-from jaxcv.ops.conv import conv, conv_transpose
+from jaxcv.ops.conv import conv, conv_transpose, linear
 from jaxcv.ops.crf import (
     Bilateral,
     Gaussian,
@@ -54,6 +55,7 @@ from jaxcv.ops.gaussian_filter import (
 from jaxcv.ops.masks import mask_iou, masks_to_boxes
 from jaxcv.ops.matching import match, sample_balanced, ssd_match
 from jaxcv.ops.normalize import local_response_norm, normalize
+from jaxcv.ops.norms import batch_norm, group_norm
 from jaxcv.ops.paste import paste_masks
 from jaxcv.ops.pool import (
     adaptive_avg_pool,
@@ -89,6 +91,7 @@ __all__ = [
     "adaptive_max_pool",
     "affine_grid",
     "avg_pool",
+    "batch_norm",
     "batched_nms",
     "bilateral_features",
     "bilinear_kernel",
@@ -116,9 +119,11 @@ __all__ = [
     "generalized_box_iou",
     "grid_anchors",
     "grid_sample",
+    "group_norm",
     "interpolate_displacement",
     "kmeans_priors",
     "lattice_kernel",
+    "linear",
     "linear_svm",
     "linear_svm_objective",
     "local_response_norm",

@@ -6,7 +6,7 @@ hundred times (`python -m benchmarks.convolutions`, with and without --xla). The
 
     depthwise    sums of shifted products
     grouped      a few groups at a time as an ordinary convolution
-    1x1          a matrix product
+    linear, 1x1  a matrix product; (kernel product) sums of such over some rows at a time
     strided      (image product) an ordinary convolution that gives all phases as channels
     ordinary     (kernel product) matrix products over a few rows, or a few images, at a time
 """
@@ -17,9 +17,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxcv.ops import conv_plain, fusion
+from jaxcv.ops.blocks import largest_divisor
 
 _MOST_TAPS = 49  # of a window that is unrolled: 7x7
 _GROUPED_CHANNELS = 16  # of the groups that are convolved together
+_DEPTHWISE_ROWS = 4  # of the output, for one step of a depthwise kernel's gradient
 _BLOCK_PIXELS = 512  # of the output, for one matrix product of an ordinary kernel's gradient
 
 
@@ -43,6 +45,11 @@ def image_gradient(y, w, geometry):
             return _depthwise_image(y, w, geometry)
         case "grouped":
             return _by_groups(image_gradient, y, w, geometry)
+        case "1x1":
+            product = lax.dot_general(y, w[0, 0], (((3,), (1,)), ((), ())))
+            product = _spread(product, geometry)
+            rest = [(0, size - n) for size, n in zip(geometry.size, product.shape[1:])]
+            return _pad(product, rest)
         case "ordinary" if _even_phases(geometry):
             return _phases(y, w, geometry)
         case _:
@@ -57,9 +64,11 @@ def kernel_gradient(x, y, geometry):
             return _depthwise_kernel(x, y, geometry)
         case "grouped":
             return _kernel_by_groups(x, y, geometry)
+        case "linear":
+            return _linear_kernel(x, y)
         case "1x1":
-            x = _strided(x, geometry)
-            return lax.dot_general(x, y, (((0, 1, 2), (0, 1, 2)), ((), ())))[None, None]
+            x, y = (a.reshape(-1, a.shape[-1]) for a in (_strided(x, geometry), y))
+            return _linear_kernel(x, y)[None, None]
         case "ordinary" if _taps(geometry) <= _MOST_TAPS:
             return _kernel_by_rows(x, y, geometry)
         case _:
@@ -70,7 +79,11 @@ def _kind(array, kernel_shape, geometry):
     """Which form serves: a name of the list above, or "" for XLA's own."""
     height_width, (inner, outer) = kernel_shape[:-2], kernel_shape[-2:]
     # Half precision would be summed in half precision; of no images there are no rows to loop over.
-    if len(height_width) != 2 or array.dtype not in (jnp.float32, jnp.float64) or not array.size:
+    if array.dtype not in (jnp.float32, jnp.float64) or not array.size:
+        return ""
+    if not height_width:
+        return "linear"
+    if len(height_width) != 2:
         return ""
     if geometry.groups > 1 and (inner, outer) == (1, geometry.groups):
         return "depthwise" if _taps(geometry) <= _MOST_TAPS else ""
@@ -85,9 +98,25 @@ def _taps(geometry):
     return geometry.window[0] * geometry.window[1]
 
 
+def _linear_kernel(x, y):
+    """[N, C], [N, D] -> [C, D], some rows at a time; XLA would first copy all of a transpose."""
+    if x.shape[1] > y.shape[1]:
+        return _linear_kernel(y, x).T  # the transposed factor is the narrow one, as below
+
+    def add(block, total):
+        block = block * _BLOCK_PIXELS
+        a, b = (lax.dynamic_slice_in_dim(v, block, _BLOCK_PIXELS) for v in (x, y))
+        return total + a.T @ b
+
+    blocks = len(x) // _BLOCK_PIXELS
+    rest = x[blocks * _BLOCK_PIXELS :].T @ y[blocks * _BLOCK_PIXELS :]
+    return lax.fori_loop(0, blocks, add, rest) if blocks else rest
+
+
 def _depthwise(x, w, geometry):
-    padded = _pad(x, geometry.padding)
-    counts = _counts(padded, geometry)
+    counts = _counts(geometry)
+    # As for the kernel's gradient, so that one padded image serves both.
+    padded = _pad(x, _needed(geometry, counts))
 
     def total(padded, w):
         taps = [_seen(padded, tap, counts, geometry) * w[tap] for tap in _places(geometry)]
@@ -98,8 +127,7 @@ def _depthwise(x, w, geometry):
 
 def _depthwise_image(y, w, geometry):
     """y, spread out by the strides, convolved with the kernel turned round."""
-    spread = [(0, 0, 0), *((0, 0, stride - 1) for stride in geometry.strides), (0, 0, 0)]
-    y = lax.pad(y, jnp.zeros((), y.dtype), spread)
+    y = _spread(y, geometry)
     padding = []
     for size, (low, _), extent, seen in zip(
         geometry.size, geometry.padding, _extents(geometry), y.shape[1:]
@@ -111,24 +139,29 @@ def _depthwise_image(y, w, geometry):
 
 
 def _depthwise_kernel(x, y, geometry):
-    """Row after row of the output, the products summed where they are, over columns at the end."""
+    """Rows of the output in turn, the products summed where they are, over columns at the end."""
     batch, height, width, channels = y.shape
     rows, columns = geometry.window
     x = _pad(x, _needed(geometry, (height, width)))
     extent = _extents(geometry)[0]
+    # Each row a slice of its own: of one slice of them all jax 0.10 makes a loop 15 times slower.
+    at_once = largest_divisor(batch * height, _DEPTHWISE_ROWS)
 
-    def add(number, sums):
-        image, top = number // height, number % height
-        start = (image, top * geometry.strides[0], 0, 0)
-        seen = lax.dynamic_slice(x, start, (1, extent, *x.shape[2:]))[0, :: geometry.dilation[0]]
-        row = lax.dynamic_slice(y, (image, top, 0, 0), (1, 1, width, channels))[0]
-        return [
-            total + seen[:, j * geometry.dilation[1] :: geometry.strides[1]][:, :width] * row
-            for j, total in enumerate(sums)
-        ]
+    def add(step, sums):
+        for number in range(at_once):
+            image, top = jnp.divmod(step * at_once + number, height)
+            start = (image, top * geometry.strides[0], 0, 0)
+            seen = lax.dynamic_slice(x, start, (1, extent, *x.shape[2:]))[0]
+            seen = seen[:: geometry.dilation[0]]
+            row = lax.dynamic_slice(y, (image, top, 0, 0), (1, 1, width, channels))[0]
+            sums = [
+                total + seen[:, j * geometry.dilation[1] :: geometry.strides[1]][:, :width] * row
+                for j, total in enumerate(sums)
+            ]
+        return sums
 
     sums = [jnp.zeros((rows, width, channels), x.dtype) for _ in range(columns)]
-    sums = lax.fori_loop(0, batch * height, add, sums)
+    sums = lax.fori_loop(0, batch * height // at_once, add, sums)
     return jnp.stack([total.sum(1) for total in sums], 1)[:, :, None]
 
 
@@ -164,7 +197,7 @@ def _kernel_by_groups(x, y, geometry):
 
 def _groups_together(inner, geometry):
     """How many groups are convolved as one."""
-    return _largest_divisor(geometry.groups, _GROUPED_CHANNELS // inner)
+    return largest_divisor(geometry.groups, _GROUPED_CHANNELS // inner)
 
 
 def _even_phases(geometry):
@@ -201,8 +234,8 @@ def _phases(y, w, geometry):
 def _kernel_by_rows(x, y, geometry):
     """Some rows or some images at a time: their pixels' windows side by side, times the output."""
     batch, height, width, features = y.shape
-    rows = _largest_divisor(height, _BLOCK_PIXELS // width)
-    images = _largest_divisor(batch, _BLOCK_PIXELS // (height * width)) if rows == height else 1
+    rows = largest_divisor(height, _BLOCK_PIXELS // width)
+    images = largest_divisor(batch, _BLOCK_PIXELS // (height * width)) if rows == height else 1
     x = _pad(x, _needed(geometry, (height, width)))
     channels = x.shape[-1]
     taken = (rows - 1) * geometry.strides[0] + _extents(geometry)[0]
@@ -224,11 +257,6 @@ def _kernel_by_rows(x, y, geometry):
     total = jnp.zeros((features, wide) if first else (wide, features), x.dtype)
     total = lax.fori_loop(0, batch // images * blocks, add, total)
     return (total.T if first else total).reshape(*geometry.window, channels, features)
-
-
-def _largest_divisor(number, most):
-    """The largest divisor of number that is not above most, at least 1."""
-    return max(n for n in range(1, number + 1) if number % n == 0 and n <= max(most, 1))
 
 
 def _places(geometry):
@@ -261,12 +289,20 @@ def _seen(x, tap, counts, geometry):
     return lax.slice(x, (0, *start, 0), (x.shape[0], *stop, x.shape[3]), (1, *geometry.strides, 1))
 
 
-def _counts(padded, geometry):
+def _counts(geometry):
     """How many windows there are along each axis."""
     return [
-        (size - extent) // stride + 1
-        for size, extent, stride in zip(padded.shape[1:], _extents(geometry), geometry.strides)
+        (low + size + high - extent) // stride + 1
+        for size, (low, high), extent, stride in zip(
+            geometry.size, geometry.padding, _extents(geometry), geometry.strides
+        )
     ]
+
+
+def _spread(y, geometry):
+    """Zeros between the pixels, as many as the strides leave out."""
+    spread = [(0, 0, 0), *((0, 0, stride - 1) for stride in geometry.strides), (0, 0, 0)]
+    return lax.pad(y, jnp.zeros((), y.dtype), spread)
 
 
 def _strided(x, geometry):

@@ -13,7 +13,7 @@ RANKS = tuple(_LAYOUTS)
 
 
 class Geometry(NamedTuple):
-    """Options of a convolution in full; a tuple has one entry for each spatial axis."""
+    """Options of a convolution in full; a tuple has one entry for each spatial axis, if any."""
 
     size: tuple  # of the image
     window: tuple  # of the kernel
@@ -26,6 +26,8 @@ class Geometry(NamedTuple):
 
 def forward(x, w, geometry):
     """The convolution: [B, *size, C] and [*window, C / groups, D] -> [B, *counts, D]."""
+    if not geometry.window:
+        return x @ w
     return jax.lax.conv_general_dilated(
         x,
         w,

@@ -10,10 +10,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 
-from jaxcv.ops import fusion
+from jaxcv.ops import fusion, linear_map
 
 
 class Axis(NamedTuple):
@@ -165,45 +163,23 @@ def the_latter(_, value):
 
 
 def _linear(name, function, side, transpose):
-    """`function` of values and marks, linear in the values, as a primitive with a transpose.
+    """`function` of values and marks as a linear map of the values, with its transpose.
 
-    So it has derivatives of every order in both modes; JAX's own rules would transpose it into
-    sums over padded images, tap by tap. Axes in front of its arrays' four are those of `vmap`.
     `side` is the result's length along an Axis.
     """
-    primitive = Primitive(f"pool_{name}")
-    options = ("rows", "columns", "combine", "places")
-    mapped = functools.partial(_mapped, function)
-    primitive.def_impl(jax.jit(mapped, static_argnames=options))
-    primitive.def_abstract_eval(functools.partial(_abstract, side))
-    mlir.register_lowering(primitive, mlir.lower_fun(mapped, multiple_results=False))
-    batching.primitive_batchers[primitive] = functools.partial(_batched, primitive)
-    ad.deflinear2(primitive, lambda g, _, marks, **options: [transpose(g, marks, **options), None])
-    # Marks have no tangent.
-    ad.defjvp(primitive, lambda g, _, marks, **options: primitive.bind(g, marks, **options), None)
-    return primitive.bind
 
+    def shape(values, marks, *, rows, columns, **options):
+        del marks, options
+        return values[0], side(rows), side(columns), values[-1]
 
-def _mapped(function, values, marks, **options):
-    function = functools.partial(function, **options)
-    for _ in values.shape[:-4]:
-        function = jax.vmap(function)
-    return function(values, marks)
-
-
-def _abstract(side, values, marks, *, rows, columns, **options):
-    del marks, options
-    shape = (*values.shape[:-3], side(rows), side(columns), values.shape[-1])
-    return values.update(shape=shape, weak_type=False)
-
-
-def _batched(primitive, arrays, axes, **options):
-    count = next(a.shape[axis] for a, axis in zip(arrays, axes) if axis is not None)
-    arrays = [
-        jnp.broadcast_to(a, (count, *a.shape)) if axis is None else jnp.moveaxis(a, axis, 0)
-        for a, axis in zip(arrays, axes)
-    ]
-    return primitive.bind(*arrays, **options), 0
+    return linear_map.primitive(
+        f"pool_{name}",
+        function,
+        shape,
+        transpose,
+        options=("rows", "columns", "combine", "places"),
+        tangents=(None,),
+    )
 
 
 at_marks = _linear(

@@ -6,13 +6,10 @@ import functools
 import math
 import numbers
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 
-from jaxcv.ops import sliding
+from jaxcv.ops import linear_map, sliding
 from jaxcv.ops.program import one_program
 
 _MODES = ("nearest", "nearest-exact", "area", "bilinear", "bicubic")
@@ -56,7 +53,7 @@ def resize(image, size=None, *, scale=None, mode="bilinear", align_corners=False
     # pass reads shorter runs of memory.
     for place in sorted((1, 0), key=lambda place: axes[place].result / axes[place].size):
         if not axes[place].is_identity:
-            resized = _along(resized, place, axes[place])
+            resized = _along(resized, place=place, axis=axes[place])
     return resized.astype(image.dtype)
 
 
@@ -96,21 +93,6 @@ class _Axis:
         return same and (output == source).all() and (weight == 1).all()
 
 
-def _along(array, place, axis):
-    """Resizes axis `place` of [..., H, W, C], 0 or 1 of the last three.
-
-    A linear map, as a primitive: its transpose is another resizing, not a scatter of each tap.
-    """
-    return _along_p.bind(array, place=place, axis=axis)
-
-
-def _along_lowered(array, *, place, axis):
-    function = functools.partial(_resized, place=place, axis=axis)
-    for _ in array.shape[:-3]:
-        function = jax.vmap(function)
-    return function(array)
-
-
 def _resized(array, place, axis):
     """Of [H, W, C]."""
     indices, weights = _taps(axis)
@@ -125,27 +107,20 @@ def _resized(array, place, axis):
     return total
 
 
-def _along_shape(array, *, place, axis):
-    shape = list(array.shape)
-    shape[place - 3] = axis.size if axis.transposed else axis.result
-    return array.update(shape=tuple(shape), weak_type=False)
+def _resized_shape(shape, *, place, axis):
+    side = axis.size if axis.transposed else axis.result
+    return *shape[:place], side, *shape[place + 1 :]
 
 
-def _along_transpose(cotangent, _, *, place, axis):
+def _resized_transpose(cotangent, *, place, axis):
     transpose = dataclasses.replace(axis, transposed=not axis.transposed)
-    return [_along(cotangent, place, transpose)]
+    return _along(cotangent, place=place, axis=transpose)
 
 
-def _along_batched(arrays, axes, **options):
-    return _along_p.bind(jnp.moveaxis(arrays[0], axes[0], 0), **options), 0
-
-
-_along_p = Primitive("resize_along")
-_along_p.def_impl(jax.jit(_along_lowered, static_argnames=("place", "axis")))
-_along_p.def_abstract_eval(_along_shape)
-mlir.register_lowering(_along_p, mlir.lower_fun(_along_lowered, multiple_results=False))
-batching.primitive_batchers[_along_p] = _along_batched
-ad.deflinear2(_along_p, _along_transpose)
+# Resizes axis `place` of [H, W, C], 0 or 1. Its transpose is another resizing.
+_along = linear_map.primitive(
+    "resize_along", _resized, _resized_shape, _resized_transpose, options=("place", "axis")
+)
 
 
 @functools.lru_cache(maxsize=64)

@@ -54,6 +54,21 @@ def test_conv_transpose_equals_torch(case):
     assert_meets(case, function)
 
 
+def test_linear_is_a_product_over_the_last_axis():
+    draw = np.random.default_rng(0).standard_normal
+    kernel = draw((3, 4), np.float32)
+    for shape in ((3,), (2, 3), (2, 5, 3)):
+        inputs = draw(shape, np.float32)
+        np.testing.assert_allclose(ops.linear(inputs, kernel), inputs @ kernel, rtol=1e-6)
+
+
+def test_linear_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match=r"kernel must be \[C, D\] .* got \[3, 4\] and \[2, 5\]"):
+        ops.linear(jnp.ones((2, 5)), jnp.ones((3, 4)))
+    with pytest.raises(ValueError, match="one floating dtype, got inputs float32, kernel int32"):
+        ops.linear(jnp.ones((2, 3)), jnp.ones((3, 4), int))
+
+
 def test_transposed_convolution_is_the_adjoint_by_hand():
     # Dumoulin, Visin, "A guide to convolution arithmetic": a 3x3 kernel on 4x4 pixels.
     kernel = jnp.array([[1.0, 4, 1], [1, 4, 3], [3, 3, 1]])[:, :, None, None]

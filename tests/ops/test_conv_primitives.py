@@ -13,7 +13,9 @@ from jaxcv.ops import conv_cpu, conv_plain
 
 # (image size, window, strides, padding, dilation, groups, channels, features)
 _GRID = {
-    "1x1": ((5, 6), (1, 1), (1, 1), 0, (1, 1), 1, 3, 4),
+    "linear": ((), (), (), (), (), 1, 3, 4),
+    "1x1 of more pixels than a block": ((23, 25), (1, 1), (1, 1), 0, (1, 1), 1, 3, 4),
+    "1x1 to fewer channels": ((5, 6), (1, 1), (1, 1), 0, (1, 1), 1, 4, 3),
     "1x1 strided": ((6, 7), (1, 1), (2, 3), 0, (1, 1), 1, 3, 4),
     "1x1 padded": ((5, 5), (1, 1), (2, 2), 1, (1, 1), 1, 3, 4),
     "3x3": ((6, 5), (3, 3), (1, 1), 1, (1, 1), 1, 2, 30),
@@ -53,17 +55,22 @@ def test_forms_of_a_cpu_equal_xla_in_double_precision(name):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-12 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("name", ["1x1 strided", "even phases", "depthwise strided", "many groups"])
+@pytest.mark.parametrize(
+    "name", ["linear", "1x1 strided", "even phases", "depthwise strided", "many groups"]
+)
 def test_derivatives_of_every_order_and_mode(name):
     with jax.enable_x64(True):
         geometry, x, w, _ = _case(name, np.float64)
-        options = {
-            "strides": geometry.strides,
-            "padding": geometry.padding,
-            "groups": geometry.groups,
-        }
+        conv = functools.partial(
+            ops.conv,
+            strides=geometry.strides,
+            padding=geometry.padding,
+            groups=geometry.groups,
+        )
+        if not geometry.window:
+            conv = ops.linear
         # Squares, so that second derivatives are not zero.
-        function = jax.jit(lambda x, w: jnp.square(ops.conv(x, w, **options)).sum())
+        function = jax.jit(lambda x, w: jnp.square(conv(x, w)).sum())
         check_grads(function, (x, w), order=2, rtol=1e-5, atol=1e-5)
 
 

@@ -34,6 +34,7 @@ CALLS = {
     "adaptive_max_pool": lambda image: ops.adaptive_max_pool(image[None], output_size=3),
     "affine_grid": lambda vectors: ops.affine_grid(vectors[:2, :3, 0], (2, 3)),
     "avg_pool": lambda image: ops.avg_pool(image[None], window=2),
+    "batch_norm": lambda image: ops.batch_norm(image[None]),
     "batched_nms": lambda boxes, scores, labels: ops.batched_nms(boxes, scores, labels, 0.5),
     "bilateral_features": lambda image: ops.bilateral_features(image, sigma=2.0, sigma_color=0.5),
     "bilinear_kernel": lambda: ops.bilinear_kernel(2, 1),
@@ -68,6 +69,7 @@ CALLS = {
     ),
     "generalized_box_iou": lambda boxes: ops.generalized_box_iou(boxes, boxes),
     "grid_anchors": lambda boxes: ops.grid_anchors(boxes, grid_size=2, stride=4),
+    "group_norm": lambda image: ops.group_norm(image[None], 2),
     "grid_sample": lambda image, vectors: ops.grid_sample(
         image, vectors, mode="bicubic", padding_mode="reflection"
     ),
@@ -76,6 +78,7 @@ CALLS = {
     ),
     "kmeans_priors": lambda sizes: ops.kmeans_priors(jax.random.key(0), sizes, count=2),
     "lattice_kernel": lambda sizes: ops.lattice_kernel(sizes, max_points=64),
+    "linear": lambda image, kernel: ops.linear(image, kernel[0, 0]),
     "linear_svm": svm,
     "linear_svm_objective": lambda vectors, labels: ops.linear_svm_objective(
         svm(vectors, labels), vectors[:2, 0], labels

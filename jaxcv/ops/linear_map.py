@@ -1,0 +1,72 @@
+"""Linear maps as JAX primitives, each with a transpose of its own."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+
+def primitive(name, function, shape, transpose, *, options=(), tangents=()):
+    """Makes a primitive of `function(values, *others, **options)`, which is linear in its values.
+
+    So it has derivatives of every order in both modes, and the transpose that it is given: JAX's
+    own rules would transpose it operation by operation, into scatters and sums over padded images.
+
+    Args:
+        name: the primitive's.
+        function: of the values and any other arrays; its result has the values' dtype.
+        shape: of the result, from the shapes of the arrays and the options.
+        transpose: from a result's cotangent, the other arrays and the options the values'
+            cotangent.
+        options: names of the options, which are hashable.
+        tangents: for each of the other arrays the rule that takes its tangent and then what
+            `function` takes, to the result's tangent; None for an array without tangents.
+
+    Returns:
+        What computes `function`.
+    """
+    made = Primitive(name)
+
+    def over_items(function):
+        """For arrays that have `mapped` axes of `vmap` in front."""
+
+        def over(*arrays, mapped, **options):
+            one = functools.partial(function, **options)
+            for _ in range(mapped):
+                one = jax.vmap(one)
+            return one(*arrays)
+
+        return over
+
+    def bind(*arrays, **options):
+        return made.bind(*arrays, mapped=0, **options)
+
+    def abstract(values, *others, mapped, **options):
+        shapes = [array.shape[mapped:] for array in (values, *others)]
+        result = (*values.shape[:mapped], *shape(*shapes, **options))
+        return values.update(shape=result, weak_type=False)
+
+    def batched(arrays, axes, *, mapped, **options):
+        count = next(a.shape[axis] for a, axis in zip(arrays, axes) if axis is not None)
+        arrays = [
+            jnp.broadcast_to(a, (count, *a.shape)) if axis is None else jnp.moveaxis(a, axis, 0)
+            for a, axis in zip(arrays, axes)
+        ]
+        return made.bind(*arrays, mapped=mapped + 1, **options), 0
+
+    def by_values(tangent, _, *others, **options):
+        return made.bind(tangent, *others, **options)
+
+    def transposed(cotangent, _, *others, **options):
+        return [over_items(transpose)(cotangent, *others, **options), *(None for _ in others)]
+
+    computed = over_items(function)
+    made.def_impl(jax.jit(computed, static_argnames=("mapped", *options)))
+    made.def_abstract_eval(abstract)
+    mlir.register_lowering(made, mlir.lower_fun(computed, multiple_results=False))
+    batching.primitive_batchers[made] = batched
+    ad.deflinear2(made, transposed)
+    ad.defjvp(made, by_values, *(rule and over_items(rule) for rule in tangents))
+    return bind
