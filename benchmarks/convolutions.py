@@ -1,4 +1,4 @@
-"""Times convolution, pooling and batch normalisation beside torch in both of its layouts.
+"""Times (transposed) convolution, pooling and batch norm beside torch in both of its layouts.
 
     taskset -c 0 python -m benchmarks.convolutions --peer-python=/path/to/python/with/torch
 

@@ -51,8 +51,8 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, shape)
         scale, bias = _scale_and_bias(self, shape)
 
+        wide = _wide(inputs)
         if use_running_average:
-            wide = inputs.astype(jnp.promote_types(inputs.dtype, jnp.float32))
             multiplier = jax.lax.rsqrt(running_var.value + self.epsilon)
             if scale is not None:
                 multiplier *= scale
@@ -67,7 +67,7 @@ class BatchNorm(nn.Module):
                     " on. Use a larger batch, or use_running_average=True."
                 )
             output, mean, var = ops.batch_norm(
-                inputs, scale, bias, epsilon=self.epsilon, axis_name=device.device_axis()
+                wide, scale, bias, epsilon=self.epsilon, axis_name=device.device_axis()
             )
             unbiased = var * (count / (count - 1))
             if not self.is_initializing():
@@ -80,7 +80,10 @@ class BatchNorm(nn.Module):
 class GroupNorm(nn.Module):
     """Normalisation of each image's runs of channels: [B, ..., C] -> [B, ..., C].
 
-    Parameters: `scale`, `bias` [C]. Source: as `ops.group_norm`.
+    Parameters: `scale`, `bias` [C]. Of flax's layer of this name it has neither `group_size` nor
+    masks nor other axes.
+
+    Source: `ops.group_norm`'s.
     """
 
     num_groups: int | None = 32  # None: as many as channels
@@ -95,13 +98,21 @@ class GroupNorm(nn.Module):
     def __call__(self, inputs):
         scale, bias = _scale_and_bias(self, inputs.shape[-1:])
         groups = inputs.shape[-1] if self.num_groups is None else self.num_groups
-        output = ops.group_norm(inputs, groups, scale, bias, epsilon=self.epsilon)
+        output = ops.group_norm(_wide(inputs), groups, scale, bias, epsilon=self.epsilon)
         dtype = nn.dtypes.canonicalize_dtype(inputs, scale, bias, dtype=self.dtype)
         return output.astype(dtype)
 
 
-# As torch's, without scale and bias unless asked for.
-InstanceNorm = functools.partial(GroupNorm, num_groups=None, use_scale=False, use_bias=False)
+class InstanceNorm(GroupNorm):
+    """Normalisation of each channel of each image, as torch's without scale and bias by default."""
+
+    num_groups: int | None = None
+    use_scale: bool = False
+    use_bias: bool = False
+
+
+def _wide(inputs):
+    return inputs.astype(jnp.promote_types(inputs.dtype, jnp.float32))
 
 
 def _scale_and_bias(layer, shape):

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcv import layers
+from jaxcv import layers, ops
 
 _normal = nn.initializers.truncated_normal(0.02)
 _uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -219,7 +219,9 @@ class _KeysUnbiased(nn.Module):
         kernel = self.param("kernel", _normal, (x.shape[-1], 3 * self.channels))
         bias = self.param("bias", nn.initializers.zeros, (3 * self.channels,))
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        return x @ kernel + bias * np.repeat(np.array([1, 0, 1], bias.dtype), self.channels)
+        return ops.linear(x, kernel) + bias * np.repeat(
+            np.array([1, 0, 1], bias.dtype), self.channels
+        )
 
 
 class PatchMerging(nn.Module):

@@ -1,7 +1,7 @@
 """Functions of arrays: no parameters, no Flax.
 
-An op takes one item and callers `vmap`, except convolution, linear maps, pooling and batch
-normalisation, which take a batch.
+An op takes one item and callers `vmap`, except convolution, linear maps, pooling and normalisation
+by statistics, which take a batch.
 """
 
 from jaxcv.ops.anchors import (

@@ -1,13 +1,16 @@
-"""Convolution and its adjoint in torch's geometry: the one place that chooses their lowering.
+"""Convolution and its adjoint in torch's geometry, and linear maps, which are those without space.
 
-Unlike other ops these take a batch. The number of spatial axes (1, 2 or 3) is the kernel's; the
-docstrings say [B, H, W, C], the two-dimensional case.
+Unlike other ops these take a batch. The number of spatial axes of a convolution (1, 2 or 3) is the
+kernel's; the docstrings say [B, H, W, C], the two-dimensional case.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
 
-from jaxcv.ops import conv_plain, conv_primitives, sliding
+from jaxcv.ops import conv_plain, conv_primitives, fusion, sliding
+from jaxcv.ops.program import one_program
 
 
 def conv(image, kernel, *, strides=1, padding=0, dilation=1, groups=1):
@@ -103,6 +106,7 @@ def conv_transpose(image, kernel, *, strides=1, padding=0, output_padding=0, dil
     return conv_primitives.image_gradient(image, jnp.swapaxes(kernel, -1, -2), geometry)
 
 
+@one_program()
 def linear(inputs, kernel):
     """Linear map of the last axis, a convolution without spatial axes: [..., C] -> [..., D].
 
@@ -122,9 +126,11 @@ def linear(inputs, kernel):
             f"kernel must be [C, D] and inputs [..., C], got {list(kernel.shape)} and"
             f" {list(inputs.shape)}."
         )
-    geometry = _geometry((), kernel, (), (), (), 1)
-    rows = conv_primitives.forward(inputs.reshape(-1, kernel.shape[0]), kernel, geometry)
-    return rows.reshape(*inputs.shape[:-1], kernel.shape[1])
+    if fusion.is_sharded(inputs) or fusion.is_sharded(kernel):
+        return inputs @ kernel
+    rows = inputs.reshape(math.prod(inputs.shape[:-1]), kernel.shape[0])
+    outputs = conv_primitives.forward(rows, kernel, _geometry((), kernel, (), (), (), 1))
+    return outputs.reshape(*inputs.shape[:-1], kernel.shape[1])
 
 
 def _geometry(size, kernel, strides, padding, dilation, groups):

@@ -18,11 +18,12 @@ from jax import lax
 
 from jaxcv.ops import conv_plain, fusion
 from jaxcv.ops.blocks import largest_divisor
+from jaxcv.ops.linear_map import zeros_alike
 
 _MOST_TAPS = 49  # of a window that is unrolled: 7x7
 _GROUPED_CHANNELS = 16  # of the groups that are convolved together
 _DEPTHWISE_ROWS = 4  # of the output, for one step of a depthwise kernel's gradient
-_BLOCK_PIXELS = 512  # of the output, for one matrix product of an ordinary kernel's gradient
+_BLOCK_PIXELS = 512  # of the output, for one matrix product of a kernel's gradient
 
 
 def forward(x, w, geometry):
@@ -160,7 +161,7 @@ def _depthwise_kernel(x, y, geometry):
             ]
         return sums
 
-    sums = [jnp.zeros((rows, width, channels), x.dtype) for _ in range(columns)]
+    sums = [zeros_alike((rows, width, channels), x)] * columns
     sums = lax.fori_loop(0, batch * height // at_once, add, sums)
     return jnp.stack([total.sum(1) for total in sums], 1)[:, :, None]
 
@@ -254,7 +255,7 @@ def _kernel_by_rows(x, y, geometry):
         pixels = pixels.reshape(-1, features)
         return total + (pixels.T @ windows if first else windows.T @ pixels)
 
-    total = jnp.zeros((features, wide) if first else (wide, features), x.dtype)
+    total = zeros_alike((features, wide) if first else (wide, features), x)
     total = lax.fori_loop(0, batch // images * blocks, add, total)
     return (total.T if first else total).reshape(*geometry.window, channels, features)
 

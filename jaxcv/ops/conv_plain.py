@@ -1,8 +1,10 @@
-"""The three products of `conv_primitives` by XLA's own convolution, for every geometry."""
+"""The three products of `conv_primitives` by XLA's own, for every geometry."""
 
 from typing import NamedTuple
 
 import jax
+
+from jaxcv.ops.linear_map import zeros_alike
 
 _LAYOUTS = {
     1: ("NWC", "WIO", "NWC"),
@@ -42,12 +44,12 @@ def forward(x, w, geometry):
 def image_gradient(y, w, geometry):
     """Its transpose in the image."""
     channels = w.shape[-2] * geometry.groups
-    x = jax.ShapeDtypeStruct((y.shape[0], *geometry.size, channels), y.dtype)
+    x = zeros_alike((y.shape[0], *geometry.size, channels), y)
     return jax.linear_transpose(lambda x: forward(x, w, geometry), x)(y)[0]
 
 
 def kernel_gradient(x, y, geometry):
     """Its transpose in the kernel."""
     channels = x.shape[-1] // geometry.groups
-    w = jax.ShapeDtypeStruct((*geometry.window, channels, y.shape[-1]), x.dtype)
+    w = zeros_alike((*geometry.window, channels, y.shape[-1]), x)
     return jax.linear_transpose(lambda w: forward(x, w, geometry), w)(y)[0]

@@ -11,22 +11,22 @@ import jax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jaxcv.ops import conv_cpu, conv_plain
+from jaxcv.ops import conv_cpu, conv_plain, fusion, linear_map
 
 
 def forward(x, w, geometry):
     """The convolution: [B, *size, C] and [*window, C / groups, D] -> [B, *counts, D]."""
-    return _forward_p.bind(x, w, geometry=geometry)
+    return _forward_p.bind(*linear_map.varying_alike((x, w)), geometry=geometry)
 
 
 def image_gradient(y, w, geometry):
     """Its transpose in the image: [B, *counts, D] and [*window, C / groups, D] -> [B, *size, C]."""
-    return _image_p.bind(y, w, geometry=geometry)
+    return _image_p.bind(*linear_map.varying_alike((y, w)), geometry=geometry)
 
 
 def kernel_gradient(x, y, geometry):
     """Its transpose in the kernel: [B, *size, C], [B, *counts, D] -> [*window, C / groups, D]."""
-    return _kernel_p.bind(x, y, geometry=geometry)
+    return _kernel_p.bind(*linear_map.varying_alike((x, y)), geometry=geometry)
 
 
 def _primitive(name, plain, cpu):
@@ -50,7 +50,9 @@ def _alone(plain, cpu, a, b, *, geometry):
 
 def _abstract(product, a, b, *, geometry):
     shape = jax.eval_shape(functools.partial(product, geometry=geometry), a, b)
-    return jax.core.ShapedArray(shape.shape, shape.dtype)
+    if fusion.is_sharded_type(a):
+        return jax.core.ShapedArray(shape.shape, shape.dtype)
+    return linear_map.typed_alike(a, shape.shape)
 
 
 def _lowering(product):
@@ -65,7 +67,8 @@ def _precisely(product, a, b, *, geometry):
 def _batched(primitive, plain, arguments, axes, *, geometry):
     """`vmap`: over images alone one larger batch, else on a CPU one after the other.
 
-    (XLA's form of many kernels is a grouped convolution, on a CPU its slowest.)
+    (XLA's form of many kernels is a grouped convolution, on a CPU its slowest; without spatial axes
+    it is a product.)
     """
     mapped = [axis is not None for axis in axes]
     arguments = [
@@ -90,6 +93,8 @@ def _batched(primitive, plain, arguments, axes, *, geometry):
         functools.partial(_precisely, plain, geometry=geometry),
         in_axes=tuple(0 if m else None for m in mapped),
     )
+    if not geometry.window:
+        return at_once(*arguments), 0
     return jax.lax.platform_dependent(*arguments, cpu=in_turn, default=at_once), 0
 
 

@@ -25,14 +25,18 @@ def apart(function, *arguments):
 
     leaves = jax.tree.leaves(arguments)
     traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
-    if not traced or not all(leaf.size for leaf in leaves) or any(map(_is_sharded, leaves)):
+    if not traced or not all(leaf.size for leaf in leaves) or any(map(is_sharded, leaves)):
         return function(*arguments)
     return jax.lax.platform_dependent(*arguments, cpu=separate, default=function)
 
 
-def _is_sharded(leaf):
+def is_sharded(array):
     """Whether its type says how it lies on devices."""
-    return AxisType.Explicit in jax.typeof(leaf).sharding.mesh.axis_types
+    return is_sharded_type(jax.typeof(array))
+
+
+def is_sharded_type(type_):
+    return AxisType.Explicit in type_.sharding.mesh.axis_types
 
 
 def _not_infinite(values):

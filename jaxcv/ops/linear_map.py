@@ -41,12 +41,12 @@ def primitive(name, function, shape, transpose, *, options=(), tangents=()):
         return over
 
     def bind(*arrays, **options):
-        return made.bind(*arrays, mapped=0, **options)
+        return made.bind(*varying_alike(arrays), mapped=0, **options)
 
     def abstract(values, *others, mapped, **options):
         shapes = [array.shape[mapped:] for array in (values, *others)]
         result = (*values.shape[:mapped], *shape(*shapes, **options))
-        return values.update(shape=result, weak_type=False)
+        return typed_alike(values, result, mapped=mapped)
 
     def batched(arrays, axes, *, mapped, **options):
         count = next(a.shape[axis] for a, axis in zip(arrays, axes) if axis is not None)
@@ -70,3 +70,31 @@ def primitive(name, function, shape, transpose, *, options=(), tangents=()):
     ad.deflinear2(made, transposed)
     ad.defjvp(made, by_values, *(rule and over_items(rule) for rule in tangents))
     return bind
+
+
+def varying_alike(arrays):
+    """Arrays such that in `jax.shard_map` all vary over the axes that any of them varies over.
+
+    A primitive of several arrays takes its result's axes from one of them.
+    """
+    axes = [jax.typeof(array).manual_axis_type.varying for array in arrays]
+    union = frozenset().union(*axes)
+    return [
+        jax.lax.pcast(array, tuple(union - own), to="varying") if union - own else array
+        for array, own in zip(arrays, axes)
+    ]
+
+
+def zeros_alike(shape, like):
+    """Zeros of the dtype of `like` that vary as it does over the axes of `jax.shard_map`."""
+    return varying_alike([jnp.zeros(shape, like.dtype), like])[0]
+
+
+def typed_alike(like, shape, *, mapped=0):
+    """The type of an array of this shape that varies over the axes of `jax.shard_map` as `like`.
+
+    On an explicit mesh its first `mapped` axes lie as those of `like`, the others nowhere.
+    """
+    spec = (*like.sharding.spec[:mapped], *(None for _ in shape[mapped:]))
+    sharding = like.sharding.update(spec=jax.sharding.PartitionSpec(*spec))
+    return like.update(shape=shape, weak_type=False, sharding=sharding)

@@ -9,7 +9,9 @@ from jaxcv.ops import fusion, linear_map
 from jaxcv.ops.blocks import largest_divisor
 from jaxcv.ops.program import one_program
 
-_SMALL = 1 << 17  # values of arrays that XLA's own sums on a CPU take as fast, compiled sooner
+# Values of arrays (of one image, for groups) that XLA's own sums on a CPU take as fast, compiled
+# sooner.
+_SMALL = 1 << 17
 _BLOCK = 4096  # values of the running sums on a CPU, which stay in its nearest cache
 _ROUNDS = 4  # blocks of one step: the running sums are read and written once for all of them
 
@@ -24,11 +26,11 @@ def batch_norm(inputs, scale=None, bias=None, *, epsilon=1e-5, axis_name=None):
         inputs: [..., C] float.
         scale, bias: [C], by default 1 and 0.
         epsilon: added to the variance.
-        axis_name: of a mapped axis (`jax.pmap`'s or `jax.vmap`'s) over which the batch is spread:
-            mean and variance are those of the whole.
+        axis_name: of a mapped axis (of `jax.pmap`, `shard_map` or `vmap`) over which the batch is
+            spread: mean and variance are those of the whole.
 
     Returns:
-        outputs: [..., C], of the inputs' dtype, float32 at least.
+        outputs: [..., C], of the widest dtype of the arrays, float32 at least.
         mean: [C].
         variance: [C], biased, in two passes: no digits are lost where the mean is large.
 
@@ -40,8 +42,9 @@ def batch_norm(inputs, scale=None, bias=None, *, epsilon=1e-5, axis_name=None):
     Cost: two passes to read and one to write, in reverse one to read and one to write. What is kept
         for it are the inputs.
     """
-    arrays = _checked(inputs, scale, bias)
-    return _norm(*arrays, epsilon, arrays[0].shape[-1], axis_name)
+    arrays = _checked(inputs, scale, bias, among="all")
+    norm = _norm_of(*arrays)
+    return norm(*arrays, epsilon, arrays[0].shape[-1], axis_name)
 
 
 @one_program("num_groups", "epsilon")
@@ -55,7 +58,7 @@ def group_norm(inputs, num_groups, scale=None, bias=None, *, epsilon=1e-5):
         epsilon: added to the variance.
 
     Returns:
-        [B, ..., C], of the inputs' dtype, float32 at least.
+        [B, ..., C], of the widest dtype of the arrays, float32 at least.
 
     Raises:
         ValueError: as `batch_norm`; channels that the groups do not divide.
@@ -63,20 +66,24 @@ def group_norm(inputs, num_groups, scale=None, bias=None, *, epsilon=1e-5):
     Source: Wu, He, "Group normalization", 2018; torch.nn.functional.group_norm.
     Cost: that of `batch_norm`.
     """
-    inputs, scale, bias = _checked(inputs, scale, bias)
+    inputs, scale, bias = _checked(inputs, scale, bias, among="each")
     channels = inputs.shape[-1]
     if inputs.ndim < 2 or num_groups < 1 or channels % num_groups:
         raise ValueError(
             f"num_groups must divide the channels of inputs [B, ..., C], got {num_groups} and"
             f" {list(inputs.shape)}."
         )
-    return jax.vmap(lambda image: _norm(image, scale, bias, epsilon, num_groups, None)[0])(inputs)
+    if not inputs.size:
+        return inputs
+    norm = _norm_of(inputs, scale, bias)
+    return jax.vmap(lambda image: norm(image, scale, bias, epsilon, num_groups, None)[0])(inputs)
 
 
-def _checked(inputs, scale, bias):
-    """All in one dtype; scale and bias of one for each channel."""
+def _checked(inputs, scale, bias, *, among):
+    """All in one dtype, with values among "all" inputs or in "each" image; a number a channel."""
     inputs = jnp.asarray(inputs)
-    if not jnp.issubdtype(inputs.dtype, jnp.floating) or not inputs.ndim or not inputs.size:
+    needed = inputs.shape if among == "all" else inputs.shape[1:]
+    if not jnp.issubdtype(inputs.dtype, jnp.floating) or not inputs.ndim or 0 in needed:
         raise ValueError(
             f"inputs must be [..., C] floating with values, got {list(inputs.shape)} {inputs.dtype}"
         )
@@ -90,14 +97,21 @@ def _checked(inputs, scale, bias):
     return [array.astype(dtype) for array in (inputs, scale, bias)]
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5))
-def _norm(inputs, scale, bias, epsilon, groups, axis_name):
+def _norm_of(*arrays):
+    """`_norm`; over an explicit mesh, of which primitives know nothing, without its derivatives."""
+    return _plain_norm if any(map(fusion.is_sharded, arrays)) else _norm
+
+
+def _plain_norm(inputs, scale, bias, epsilon, groups, axis_name):
     """Of [..., C]: outputs, and of each channel, [C], the mean and variance of its group."""
     mean_of = functools.partial(_mean, inputs=inputs, groups=groups, axis_name=axis_name)
     mean = mean_of(channel_sums(lambda x: (x,), inputs)[0])
     variance = mean_of(channel_sums(lambda x: (jnp.square(x - mean),), inputs)[0])
     multiplier = scale * jax.lax.rsqrt(variance + epsilon)
     return (inputs - mean) * multiplier + bias, mean, variance
+
+
+_norm = jax.custom_jvp(_plain_norm, nondiff_argnums=(3, 4, 5))
 
 
 @_norm.defjvp
@@ -132,26 +146,31 @@ def channel_sums(function, *arrays):
             its place.
         *arrays: [..., C] each, of one shape.
 
-    Cost: one pass. On a CPU a loop over blocks of rows, of which there should be a number with
-        divisors (a batch of images has one): XLA's own sum there takes two to three times as long,
-        and makes an array of what it sums first.
+    Cost: one pass. On a CPU a loop over blocks of rows: XLA's own sum there takes two to three
+        times as long, and makes an array of what it sums first. A batch that `jit` spreads over
+        several CPU devices is gathered for it.
     """
-
-    def at_once(*arrays):
-        return [array.sum(tuple(range(array.ndim - 1))) for array in function(*arrays)]
-
-    if arrays[0].size < _SMALL:
-        return at_once(*arrays)
-    return jax.lax.platform_dependent(
-        *arrays, cpu=functools.partial(_sums_in_blocks, function), default=at_once
+    if arrays[0].size < _SMALL or any(map(fusion.is_sharded, arrays)):
+        return _sums_at_once(function, *arrays)
+    in_blocks, at_once = (
+        functools.partial(sums, function) for sums in (_sums_in_blocks, _sums_at_once)
     )
+    return jax.lax.platform_dependent(*arrays, cpu=in_blocks, default=at_once)
+
+
+def _sums_at_once(function, *arrays):
+    return [array.sum(tuple(range(array.ndim - 1))) for array in function(*arrays)]
 
 
 def _sums_in_blocks(function, *arrays):
     arrays = [array.reshape(-1, array.shape[-1]) for array in arrays]
     count, channels = arrays[0].shape
-    rows = largest_divisor(count, _BLOCK // channels)
-    rounds = largest_divisor(count // rows, _ROUNDS)
+    most = max(_BLOCK // channels, 1)
+    rows = largest_divisor(count, most)
+    if rows <= most // 2:
+        rows = most  # and those left over by themselves
+    blocks = count // rows
+    rounds = largest_divisor(blocks, _ROUNDS)
 
     def block(number):
         return function(*(jax.lax.dynamic_slice_in_dim(a, number * rows, rows) for a in arrays))
@@ -161,9 +180,13 @@ def _sums_in_blocks(function, *arrays):
             sums = [a + b for a, b in zip(sums, block(step * rounds + number))]
         return sums
 
-    zeros = [jnp.zeros(a.shape, a.dtype) for a in jax.eval_shape(block, 0)]
-    sums = jax.lax.fori_loop(0, count // rows // rounds, add, zeros)
-    return [array.sum(0) for array in sums]
+    zeros = [jnp.zeros_like(array) for array in block(0)]
+    sums = jax.lax.fori_loop(0, blocks // rounds, add, zeros)
+    sums = [array.sum(0) for array in sums]
+    if count % rows:
+        over = _sums_at_once(function, *(array[blocks * rows :] for array in arrays))
+        sums = [a + b for a, b in zip(sums, over)]
+    return sums
 
 
 def _pooled(values, *, groups):

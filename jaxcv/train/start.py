@@ -39,7 +39,8 @@ def check(task, config, workdir, example):
     for player in task.losses:
         owned = states.owned(variables["params"], player, task.losses)
         optimizers.create(config.optimizer, rate, owned, momentum=momentum)
-    folder.check(workdir, config)
+    if jax.process_index() == 0:  # which holds the folder's lock, maybe already
+        folder.check(workdir, config)
     return variables
 
 

@@ -140,3 +140,9 @@ def test_batch_norm_leaves_its_statistics_when_initialised_or_used():
 def test_batch_norm_refuses_to_train_on_one_value():
     with pytest.raises(ValueError, match=r"inputs \[1, 1, 1, 3\] have one value a channel"):
         layers.BatchNorm(use_running_average=False).init(jax.random.key(0), jnp.ones((1, 1, 1, 3)))
+
+
+def test_a_normalised_batch_may_be_empty():
+    for norm in (layers.GroupNorm(2), layers.InstanceNorm()):
+        outputs, _ = norm.init_with_output(jax.random.key(0), jnp.zeros((0, 3, 3, 4)))
+        assert outputs.shape == (0, 3, 3, 4)

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from jaxcv import train
+from jaxcv.train import folder, start
 from jaxcv.train import state as states
 from jaxcv.train.checkpoints import Checkpoints
 from tests.train import toy
@@ -127,3 +128,13 @@ def test_a_good_config_passes_and_nothing_is_written(tmp_path):
     shapes = train.check(TASK, config, tmp_path / "run", EXAMPLE)
     assert shapes["params"]["kernel"].shape == (4, 3)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_first_of_several_processes_asks_for_the_folder(tmp_path, monkeypatch):
+    # It may hold the folder's lock already when the others get there.
+    config = toy.config()
+    with folder.claim(tmp_path, config):
+        with pytest.raises(train.FolderRefused, match="Another run is at work"):
+            start.check(TASK, config, tmp_path, EXAMPLE)
+        monkeypatch.setattr(jax, "process_index", lambda: 1)
+        assert set(start.check(TASK, config, tmp_path, EXAMPLE)) == {"params"}
