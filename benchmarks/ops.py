@@ -29,7 +29,7 @@ from absl import app, flags
 from benchmarks.ops_rows import ROWS
 from benchmarks.peer import Peer, PeerError
 
-ONLY = flags.DEFINE_string("only", "", "rows whose name contains this")
+ONLY = flags.DEFINE_list("only", "", "rows whose names contain one of these, all if empty")
 PEER_PYTHON = flags.DEFINE_string("peer-python", sys.executable, "interpreter that has torch")
 TURNS = flags.DEFINE_integer("turns", 9, "turns of each side", lower_bound=1)
 TURN_SECONDS = flags.DEFINE_float("turn-seconds", 0.1, "length of a turn, at least one call")
@@ -186,9 +186,9 @@ def surroundings(peer):
 def run(name, rows):
     """Measures the rows that the flags choose; `name` is that of the result files."""
     names = [row.name for row in rows]
-    rows = [row for row in rows if ONLY.value in row.name]
+    rows = [row for row in rows if any(part in row.name for part in ONLY.value or [""])]
     if not rows:
-        raise app.UsageError(f"--only={ONLY.value} matches none of: {names}")
+        raise app.UsageError(f"--only={','.join(ONLY.value)} matches none of: {names}")
     try:
         device = "cuda" if jax.default_backend() == "gpu" else "cpu"
         peer = Peer(PEER_PYTHON.value, "peer_torch.py", device)

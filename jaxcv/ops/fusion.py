@@ -36,6 +36,7 @@ def is_sharded(array):
 
 
 def is_sharded_type(type_):
+    """`is_sharded` of arrays of this type, as `jax.typeof` gives it."""
     return AxisType.Explicit in type_.sharding.mesh.axis_types
 
 
