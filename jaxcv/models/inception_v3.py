@@ -225,9 +225,8 @@ class _AuxiliaryHead(nn.Module):
         x = ops.avg_pool(x, window=5, strides=3)
         x = self.conv(128, 1, name="conv0")(x)
         x = conv1(768, 5, padding=0, name="conv1")(x).mean((1, 2))
-        return layers.Dense(self.num_classes, kernel_init=nn.initializers.normal(0.001), name="fc")(
-            x
-        )
+        normal = nn.initializers.normal(0.001)
+        return layers.Dense(self.num_classes, kernel_init=normal, name="fc")(x)
 
 
 VARIANTS = {"inception_v3": functools.partial(InceptionV3)}

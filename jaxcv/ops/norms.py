@@ -98,7 +98,7 @@ def _checked(inputs, scale, bias, *, among):
 
 
 def _norm_of(*arrays):
-    """`_norm`; over an explicit mesh, of which primitives know nothing, without its derivatives."""
+    """`_norm`; over an explicit mesh JAX's own derivatives, which know how an array lies there."""
     return _plain_norm if any(map(fusion.is_sharded, arrays)) else _norm
 
 
